@@ -1,0 +1,609 @@
+"""The user's settings as frozen models.
+
+The models check the shape of each value. What concerns several values at once is checked where the
+text is read (``app.configtext``); names of models, providers and rules are checked by ``service``,
+which knows the registries. Without a file ``Config()`` is a working set-up.
+
+Each default stands beside its field under a comment that says why it is so; ``description`` is what
+``config init`` writes above the key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+__all__ = [
+    "BUILT_IN_PROVIDERS",
+    "DIALECTS",
+    "REFERENCE",
+    "Access",
+    "Account",
+    "Advanced",
+    "Capability",
+    "Config",
+    "Database",
+    "Ledger",
+    "Logging",
+    "Models",
+    "Pattern",
+    "Provider",
+    "SecretRef",
+    "Server",
+    "Service",
+    "Services",
+    "Upstream",
+    "WebSocket",
+    "json_schema",
+    "warnings",
+]
+
+BUILT_IN_PROVIDERS = (
+    "anthropic",
+    "openai",
+    "gemini",
+    "claude",
+    "codex",
+    "copilot",
+    "ctonew",
+    "aistudio",
+    "webai",
+)
+"""Names that mean a service we know; any other entry needs ``kind: compatible``."""
+
+DIALECTS = ("openai_chat", "openai_responses", "anthropic", "gemini")
+
+REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""A reference to an environment variable."""
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_SECRET_HEADER = re.compile(r"authorization|cookie|key|token|secret|password", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SecretRef:
+    """A secret of the settings: a literal, a ``${NAME}`` reference, or text around references.
+
+    The value leaves this object through ``resolve`` alone. ``str``, ``repr``, model dumps and JSON
+    show the references by name and ``***`` for everything literal.
+    """
+
+    _text: str
+
+    def __post_init__(self) -> None:
+        if not self._text.strip():
+            raise ValueError("expected a value, or null for none")
+        if "${" in REFERENCE.sub("", self._text):
+            raise ValueError("expected a reference of the form ${NAME}")
+        if _CONTROL.search(self._text):
+            raise ValueError("expected one line without control characters")
+
+    def resolve(self, env: Mapping[str, str]) -> str | None:
+        """Return the secret, or None while a variable it refers to is unset or empty."""
+        if self.missing(env):
+            return None
+        return REFERENCE.sub(lambda match: env[match[1]].strip(), self._text).strip()
+
+    def missing(self, env: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the names of the variables that are referred to and unset or empty."""
+        return tuple(name for name in self.variables if not env.get(name, "").strip())
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the variables that are referred to, in order."""
+        return tuple(dict.fromkeys(REFERENCE.findall(self._text)))
+
+    @property
+    def literal(self) -> bool:
+        """True when the secret itself stands in the file."""
+        return not self.variables
+
+    def __str__(self) -> str:
+        parts = REFERENCE.split(self._text)  # literal, name, literal, name, …, literal
+        return "".join(
+            f"${{{part}}}" if i % 2 else "***" for i, part in enumerate(parts) if i % 2 or part
+        )
+
+    def __repr__(self) -> str:
+        return f"SecretRef({str(self)!r})"
+
+    @classmethod
+    def _validate(cls, value: object) -> SecretRef:
+        if isinstance(value, SecretRef):
+            return value
+        if not isinstance(value, str):
+            raise ValueError("expected text; put the value in quotes")
+        return cls(value)
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, _source: Any, _handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._validate, serialization=core_schema.plain_serializer_function_ser_schema(str)
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "minLength": 1}
+
+
+def _check_url(value: str) -> str:
+    """Accept an absolute http(s) URL; return it without a slash at its end."""
+    try:
+        url = urlsplit(value)
+        port_is_valid = url.port is None or url.port > 0
+    except ValueError:
+        raise ValueError("expected a URL such as https://api.example.com/v1") from None
+    if url.scheme not in ("https", "http") or not url.hostname or not port_is_valid:
+        raise ValueError("expected a URL such as https://api.example.com/v1")
+    if url.username is not None or url.password is not None:
+        raise ValueError("expected a URL without user name and password; use api_key or headers")
+    if url.query or url.fragment or "?" in value or "#" in value:
+        raise ValueError("expected a URL without query and fragment")
+    if _CONTROL.search(value) or " " in value:
+        raise ValueError("expected a URL without spaces")
+    return value.rstrip("/")
+
+
+def _check_proxy(value: SecretRef) -> SecretRef:
+    literal = value.resolve({})
+    if literal is not None:
+        _check_scheme(literal, ("http", "https", "socks5", "socks5h"), "http://127.0.0.1:3128")
+    return value
+
+
+def _check_database_url(value: SecretRef) -> SecretRef:
+    literal = value.resolve({})
+    if literal is not None and not literal.startswith(("postgresql+psycopg://", "sqlite:///")):
+        raise ValueError("expected postgresql+psycopg://user:password@host/name, or null")
+    return value
+
+
+def _check_scheme(value: str, schemes: tuple[str, ...], example: str) -> None:
+    try:
+        url = urlsplit(value)
+        valid = url.scheme in schemes and bool(url.hostname) and (url.port or 1) > 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(f"expected a URL such as {example} ({', '.join(schemes)})")
+
+
+def _check_host(value: str) -> str:
+    if value != "loopback" and not re.fullmatch(r"[A-Za-z0-9.:_-]+", value):
+        raise ValueError("expected loopback, an address such as 0.0.0.0, or a host name")
+    return value
+
+
+def _check_host_header(value: str) -> str:
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?", value):
+        raise ValueError("expected a host name, with :port where it is not ours")
+    return value.lower()
+
+
+def _check_origin(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+", value):
+        raise ValueError("expected an origin such as https://app.example.com, without a path")
+    return value
+
+
+def _check_regex(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"expected a regular expression: {error}") from None
+    return value
+
+
+def _check_header_name(value: str) -> str:
+    if not _HEADER_NAME.fullmatch(value):
+        raise ValueError("expected the name of a header field")
+    return value
+
+
+ModelNames: TypeAlias = Literal["discover"] | Mapping[str, str]
+"""``discover``, or public name → the service's own name."""
+
+
+def _parse_model_names(value: object) -> ModelNames:
+    if value == "discover":
+        return "discover"
+    match value:
+        case list() | tuple() if all(isinstance(name, str) and name for name in value):
+            return {name: name for name in value}
+        case dict() if all(isinstance(v, str) and v for v in value.values()):
+            return dict(value)
+    raise ValueError("expected discover, a list of names, or a mapping of public to service names")
+
+
+_ModelNames: TypeAlias = Annotated[
+    ModelNames,
+    PlainValidator(
+        _parse_model_names,
+        json_schema_input_type=Literal["discover"] | list[str] | dict[str, str],
+    ),
+]
+_Text: TypeAlias = Annotated[str, Field(min_length=1)]
+_Seconds: TypeAlias = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+_Url: TypeAlias = Annotated[str, AfterValidator(_check_url)]
+_Proxy: TypeAlias = Annotated[SecretRef, AfterValidator(_check_proxy)]
+_HeaderMap: TypeAlias = Mapping[Annotated[str, AfterValidator(_check_header_name)], SecretRef]
+
+
+def _null_is_empty(value: object) -> object:
+    """Read a heading with nothing below it, which YAML takes for null, as an empty section."""
+    return {} if value is None else value
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",  # a misspelt key must not pass as a default
+        frozen=True,  # a reload swaps the whole
+        hide_input_in_errors=True,  # an error must not repeat a key
+        populate_by_name=True,
+        validate_default=False,
+    )
+
+
+class Server(_Section):
+    """Where the proxy listens."""
+
+    # Other machines cannot reach loopback; opening up is a decision of the user.
+    host: Annotated[str, AfterValidator(_check_host)] = Field(
+        default="loopback",
+        description="loopback (127.0.0.1 and ::1), or an address; any other than loopback "
+        "needs keys",
+    )
+    # The port of the proxies that this program replaces, so that agents need no new address.
+    port: int = Field(default=8317, ge=0, le=65535, description="0 takes any free port")
+
+
+class Access(_Section):
+    """Who may call without a key, and under which names."""
+
+    # A plain curl must work after installation; the kernel proves that it is the same user.
+    keyless: Literal["same_user", "never"] = Field(
+        default="same_user",
+        description="same_user: programs of this user need no key; never: all do",
+    )
+    # Any name that is not ours may be a DNS rebinding attack.
+    hosts: tuple[Annotated[str, AfterValidator(_check_host_header)], ...] = Field(
+        default=(), description="host names beside loopback that callers may use"
+    )
+    # Web pages may not spend the user's quota.
+    origins: tuple[Annotated[str, AfterValidator(_check_origin)], ...] = Field(
+        default=(), description="web origins that may call, with a key"
+    )
+
+
+class Account(_Section):
+    """One keyed account; what is null comes from the provider's entry."""
+
+    # Numbered within the provider: openai-1, openai-2.
+    label: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        default=None, description="how the account is called in menus and logs"
+    )
+    # Local servers need none.
+    api_key: SecretRef | None = Field(default=None, description='the key, best as "${NAME}"')
+    # The service's own address, or the provider's entry.
+    base_url: _Url | None = Field(
+        default=None, description="address of the service, with or without /v1"
+    )
+    # The one of upstream.
+    proxy: _Proxy | None = Field(default=None, description="http, https, socks5 or socks5h URL")
+    # Services want no more than the key.
+    headers: _HeaderMap = Field(default={}, description="further header fields")
+    # An account that is written down is meant to be used.
+    enabled: bool = Field(default=True, description="false keeps the entry and does not use it")
+    # A key must not travel unencrypted unless the user says so.
+    insecure_http: bool | None = Field(
+        default=None, description="true allows http to other machines"
+    )
+    # The provider's list.
+    models: _ModelNames | None = Field(
+        default=None, description="discover, a list, or {public name: name at the service}"
+    )
+
+
+class Provider(_Section):
+    """One service: a keyed account in place, or several under ``accounts``.
+
+    ``base_url`` keeps the path that the user wrote; whether ``/v1`` must follow is known to the
+    room that builds the request.
+    """
+
+    # Built-in names need no kind.
+    kind: Literal["compatible"] | None = Field(
+        default=None, description="compatible: any server that speaks one of the dialects"
+    )
+    # Built-in services know theirs.
+    dialect: Literal["openai_chat", "openai_responses", "anthropic", "gemini"] | None = Field(
+        default=None, description=f"of a compatible server: {', '.join(DIALECTS)}"
+    )
+    # Accounts that were signed in to are in the vault, not here.
+    api_key: SecretRef | None = Field(default=None, description='the key, best as "${NAME}"')
+    # The service's own address.
+    base_url: _Url | None = Field(
+        default=None, description="address of the service, with or without /v1"
+    )
+    # The one of upstream.
+    proxy: _Proxy | None = Field(default=None, description="http, https, socks5 or socks5h URL")
+    # Services want no more than the key.
+    headers: _HeaderMap = Field(default={}, description="further header fields")
+    # A provider that is written down is meant to be used.
+    enabled: bool = Field(default=True, description="false keeps the entry and does not use it")
+    # A key must not travel unencrypted unless the user says so.
+    insecure_http: bool = Field(default=False, description="true allows http to other machines")
+    # A list written by hand grows old.
+    models: _ModelNames = Field(
+        default="discover", description="discover, a list, or {public name: name at the service}"
+    )
+    # One account in place is the usual case.
+    accounts: tuple[Account, ...] = Field(default=(), description="several accounts instead of one")
+
+    def keyed_accounts(self, name: str) -> tuple[Account, ...]:
+        """Return the accounts of this entry with labels set and the entry's values filled in.
+
+        Args:
+            name: the provider's name; accounts without a label are called ``name-1`` and so on.
+
+        Returns:
+            Disabled accounts, too, marked so. Empty for a built-in provider without a key: its
+            accounts, if any, are in the vault.
+        """
+        if not self.accounts and self.api_key is None and self.kind is None:
+            return ()
+        written = self.accounts or (Account(api_key=self.api_key),)
+        return tuple(
+            account.model_copy(
+                update={
+                    "label": account.label or f"{name}-{number}",
+                    "base_url": account.base_url or self.base_url,
+                    "proxy": account.proxy or self.proxy,
+                    "headers": {**self.headers, **account.headers},
+                    "enabled": account.enabled and self.enabled,
+                    "insecure_http": self.insecure_http
+                    if account.insecure_http is None
+                    else account.insecure_http,
+                    "models": self.models if account.models is None else account.models,
+                }
+            )
+            for number, account in enumerate(written, 1)
+        )
+
+
+class Pattern(_Section):
+    """Which provider serves the models whose name matches."""
+
+    match: Annotated[_Text, AfterValidator(_check_regex)] = Field(
+        ..., description="regular expression, searched in the name"
+    )
+    provider: _Text = Field(..., description="name of a provider")
+    # All patterns count the same until the user orders them.
+    priority: int = Field(default=0, description="the highest match wins")
+
+
+class Capability(_Section):
+    """Facts about a model that the catalog does not know, or has wrong; null is unknown."""
+
+    context: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="tokens of prompt and answer"
+    )
+    tools: bool | None = Field(default=None, description="whether it calls tools")
+    images: bool | None = Field(default=None, description="whether it reads images")
+    reasoning: Literal["none", "effort", "budget", "adaptive", "level"] | None = Field(
+        default=None, description="how it is told to think: none, effort, budget, adaptive, level"
+    )
+
+
+class Models(_Section):
+    """Names of models, and which provider serves them."""
+
+    # Clients name a model; guessing one would spend money unasked.
+    default: _Text | None = Field(default=None, description="model for requests that name none")
+    aliases: Mapping[str, _Text] = Field(default={}, description="another name: the model meant")
+    patterns: tuple[Pattern, ...] = Field(
+        default=(), description="which provider serves which names"
+    )
+    capabilities: Mapping[str, Capability] = Field(default={}, description="facts about models")
+    chains: Mapping[str, Annotated[tuple[_Text, ...], Field(min_length=1)]] = Field(
+        default={}, description="name: models to try in this order"
+    )
+    rules: tuple[Mapping[str, Any], ...] = Field(default=(), description="routing rules")
+
+
+class Upstream(_Section):
+    """Calls to the services."""
+
+    # Ten times less CPU than the stock transport; httpx is the way out if a server dislikes it.
+    transport: Literal["fast", "httpx"] = Field(default="fast", description="fast, or httpx")
+    # A reachable host answers within a second; ten cover a slow VPN.
+    connect_timeout_s: _Seconds = Field(default=10.0, description="until the connection stands")
+    # Large prompts take a minute before the first token.
+    first_byte_timeout_s: _Seconds = Field(
+        default=120.0, description="until the answer of a streamed call begins"
+    )
+    # Thinking models fall silent for minutes.
+    idle_timeout_s: _Seconds = Field(default=300.0, description="between two parts of an answer")
+    # The official clients give up after ten minutes, too.
+    total_timeout_s: _Seconds = Field(default=600.0, description="for a call that is not streamed")
+    # Null is what other programs do: environment, then system settings.
+    proxy: _Proxy | None = Field(default=None, description="http, https, socks5 or socks5h URL")
+    # The system's trust store has what an administrator installed.
+    ca_file: _Text | None = Field(
+        default=None, description="PEM file of further certificate authorities"
+    )
+
+
+class WebSocket(_Section):
+    """The relay's socket."""
+
+    # A prompt with images, base64 in JSON, stays below it.
+    relay_max_frame_mb: int = Field(
+        default=64, ge=1, le=1024, description="largest message in megabytes"
+    )
+
+
+class Database(_Section):
+    """Where keys and the ledger are kept."""
+
+    # A file beside the vault needs no server.
+    url: Annotated[SecretRef, AfterValidator(_check_database_url)] | None = Field(
+        default=None,
+        description="postgresql+psycopg://user:password@host/name; null is a file in the data "
+        "folder",
+    )
+
+
+class Ledger(_Section):
+    """What each request cost."""
+
+    # Prompts and answers are private.
+    bodies: bool = Field(default=False, description="true keeps prompts and answers, too")
+    # A year, and the weeks to look back at it.
+    retention_days: int = Field(
+        default=400, ge=1, le=36_500, description="days until a row is removed"
+    )
+
+
+class Logging(_Section):
+    """What is written to the log."""
+
+    # One line per fault and per change of state, none per request.
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug, info, warning, error"
+    )
+    # People read the log more often than programs. The attribute has another name because pydantic
+    # owns ``json``.
+    as_json: bool = Field(default=False, alias="json", description="one JSON object per line")
+
+
+class Service(_Section):
+    """A helper program that is started beside the proxy."""
+
+    # Unofficial, and another program to install.
+    enabled: bool = Field(default=False, description="start it with the proxy")
+    # The port that the WebAI service itself documents.
+    port: int = Field(default=8406, ge=1, le=65535, description="loopback port of the service")
+
+
+class Services(_Section):
+    """Helper programs."""
+
+    webai: Annotated[Service, BeforeValidator(_null_is_empty)] = Field(
+        default=Service(), description="WebAI, an unofficial bridge to Gemini's web app"
+    )
+
+
+class Advanced(_Section):
+    """What few people need."""
+
+    # Agents send images inline; the services themselves refuse more than 32 MB.
+    max_body_mb: int = Field(default=64, ge=1, le=1024, description="largest request in megabytes")
+    # The first request after installation succeeds without an account.
+    demo: bool = Field(default=True, description="offer the demo models while there is no account")
+
+
+class Config(_Section):
+    """All settings; ``Config()`` is what holds without a file."""
+
+    server: Annotated[Server, BeforeValidator(_null_is_empty)] = Server()
+    access: Annotated[Access, BeforeValidator(_null_is_empty)] = Access()
+    providers: Annotated[
+        Mapping[str, Annotated[Provider, BeforeValidator(_null_is_empty)]],
+        BeforeValidator(_null_is_empty),
+    ] = Field(default={}, description="Services and keyed accounts.")
+    models: Annotated[Models, BeforeValidator(_null_is_empty)] = Models()
+    upstream: Annotated[Upstream, BeforeValidator(_null_is_empty)] = Upstream()
+    websocket: Annotated[WebSocket, BeforeValidator(_null_is_empty)] = WebSocket()
+    database: Annotated[Database, BeforeValidator(_null_is_empty)] = Database()
+    ledger: Annotated[Ledger, BeforeValidator(_null_is_empty)] = Ledger()
+    logging: Annotated[Logging, BeforeValidator(_null_is_empty)] = Logging()
+    services: Annotated[Services, BeforeValidator(_null_is_empty)] = Services()
+    advanced: Annotated[Advanced, BeforeValidator(_null_is_empty)] = Advanced()
+
+    def secrets(self) -> Iterator[tuple[str, SecretRef]]:
+        """Yield every secret with its key path, for the log's redaction and for warnings."""
+        yield from _walk_secrets(self, "")
+
+    def secret_variables(self) -> frozenset[str]:
+        """Return the environment variables that hold secrets; child processes must not get them."""
+        return frozenset(name for _, ref in self.secrets() for name in ref.variables)
+
+
+def _walk_secrets(value: object, path: str) -> Iterator[tuple[str, SecretRef]]:
+    match value:
+        case SecretRef():
+            yield path, value
+        case BaseModel():
+            for name, item in value:
+                yield from _walk_secrets(item, f"{path}.{name}" if path else name)
+        case Mapping():
+            for name, item in value.items():
+                yield from _walk_secrets(item, f"{path}.{name}")
+        case tuple():
+            for i, item in enumerate(value):
+                yield from _walk_secrets(item, f"{path}[{i}]")
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of ``config.yaml`` (draft 2020-12), for editors."""
+    schema = Config.model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def warnings(config: Config, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Return what works but should not stay so, one sentence each, without any secret.
+
+    Args:
+        config: the settings.
+        env: when given, references to variables that it lacks are named, too.
+    """
+    found: list[str] = []
+    for path, ref in config.secrets():
+        provider = path.split(".")[1] if path.startswith("providers.") else ""
+        if ref.literal:
+            if advice := _literal_advice(path, provider, ref):
+                found.append(advice)
+        elif env is not None:
+            found += [
+                f"{path}: {name} is not set in this session"
+                + (f"; store the key with `dragoman login {provider}`." if provider else ".")
+                for name in ref.missing(env)
+            ]
+    return tuple(found)
+
+
+def _literal_advice(path: str, provider: str, ref: SecretRef) -> str:
+    """Return the warning for a secret in the file, or "" where the value is no secret."""
+    name = path.rpartition(".")[2]
+    if name == "api_key":
+        return f"{path} holds a key in the file; `dragoman login {provider}` moves it to the vault."
+    if name in ("proxy", "url"):
+        if urlsplit(ref.resolve({}) or "").password is None:
+            return ""
+        if name == "url":
+            return f"{path} holds a password in the file; set DRAGOMAN_DATABASE__URL instead."
+    elif not _SECRET_HEADER.search(name):
+        return ""
+    return f'{path} holds a secret in the file; put it in a variable and write "${{NAME}}" here.'
