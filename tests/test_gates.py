@@ -71,7 +71,7 @@ def project(tmp_path):
         "def test_negative():\n    assert sign(-3) == -1\n"
     )
     (tmp_path / "pyproject.toml").write_text(
-        '[tool.pytest.ini_options]\ntestpaths = ["tests"]\naddopts = "-p no:tornado -m \'not live\'"\n'
+        '[tool.pytest.ini_options]\ntestpaths = ["tests"]\naddopts = "-p no:tornado -m \'not live\'"\nmarkers = ["slow"]\n'
         '[tool.coverage.run]\nbranch = true\nsource = ["app"]\n'
     )
     return tmp_path
