@@ -1,0 +1,1 @@
+"""The vendor-neutral model of a conversation (pure)."""

@@ -1,0 +1,63 @@
+"""Foreign signatures in the client's own opaque slot.
+
+A client sends back, unchanged, the opaque text that came with a thought (Anthropic's
+``signature``, Responses' ``encrypted_content``, Gemini's ``thoughtSignature``). When the thought
+came from another vendor, its signature is put into that slot in this envelope, so that it
+survives the client's history and reaches its issuer again, and never anyone else.
+
+Envelope: ``dgc1.`` + base64url without padding of the JSON ``[issuer, value, extra]``. It is not
+secret and needs no proof: whoever made it can only make its issuer refuse it. Its alphabet is
+accepted in all three slots (Gemini wants base64: there the whole envelope is encoded once more).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+import msgspec
+
+from app.canonical.parts import Json, Signature
+
+__all__ = ["MARK", "MARKS", "open_seal", "seal"]
+
+MARK = "dgc1."
+_GEMINI_MARK = base64.b64encode(MARK.encode() + b"x")[:6].decode()
+MARKS: tuple[bytes, ...] = (MARK.encode(), _GEMINI_MARK.encode())
+"""Byte strings one of which is in every request body that holds a sealed signature."""
+
+_decode = msgspec.json.Decoder(tuple[str, str, dict[str, Json]]).decode
+
+
+def seal(
+    signature: Signature, extra: Mapping[str, Json] | None = None, *, gemini: bool = False
+) -> str:
+    """Return the envelope for a foreign signature.
+
+    Args:
+        signature: what to carry.
+        extra: small facts of the part that the client's dialect has no field for
+            (``{"redacted": true}``, ``{"id": "rs_…"}``).
+        gemini: encode once more as standard base64, which that dialect's field requires.
+    """
+    raw = msgspec.json.encode([signature.issuer, signature.value, dict(extra or {})])
+    text = MARK + base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return base64.b64encode(text.encode()).decode() if gemini else text
+
+
+def open_seal(value: str) -> tuple[Signature, dict[str, Json]] | None:
+    """Return what an envelope carries, or None when ``value`` is no envelope of ours."""
+    if value.startswith(_GEMINI_MARK):
+        try:
+            value = base64.b64decode(value, validate=True).decode("ascii")
+        except (binascii.Error, UnicodeDecodeError, ValueError):
+            return None
+    if not value.startswith(MARK):
+        return None
+    body = value[len(MARK) :]
+    try:
+        issuer, inner, extra = _decode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    except (binascii.Error, ValueError, msgspec.MsgspecError):
+        return None
+    return Signature(issuer, inner), extra
