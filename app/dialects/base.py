@@ -28,6 +28,7 @@ from app.http import Headers, HttpReply
 
 __all__ = [
     "DELETE",
+    "Delete",
     "Dialect",
     "Encoded",
     "Operation",
@@ -255,11 +256,11 @@ class Dialect(Protocol):
         ...
 
 
-class _Delete:
+class Delete:
     """Marks a key for removal in ``patch_object``."""
 
 
-DELETE = _Delete()
+DELETE = Delete()
 
 
 @dataclass(slots=True)
@@ -348,7 +349,7 @@ def _refuse_twins(raw: bytes, head: Mapping[str, msgspec.Raw]) -> None:
 
 
 def patch_object(
-    raw: bytes | Mapping[str, msgspec.Raw], edits: Mapping[str, Json | _Delete]
+    raw: bytes | Mapping[str, msgspec.Raw], edits: Mapping[str, Json | Delete]
 ) -> bytes:
     """Replace, add or delete top-level keys of a JSON object; all else keeps bytes and order.
 
@@ -361,11 +362,11 @@ def patch_object(
     for key, value in head.items():
         if key in edits:
             edit = edits[key]
-            if not isinstance(edit, _Delete):
+            if not isinstance(edit, Delete):
                 pieces.append(dump(key) + b":" + dump(edit))
         else:
             pieces.append(dump(key) + b":" + bytes(value))
     for key, edit in edits.items():
-        if key not in head and not isinstance(edit, _Delete):
+        if key not in head and not isinstance(edit, Delete):
             pieces.append(dump(key) + b":" + dump(edit))
     return b"{" + b",".join(pieces) + b"}"

@@ -1,0 +1,109 @@
+"""What a pass-through stream tells the gateway, read beside the bytes that go out unchanged.
+
+Until the first content, every frame is inspected: that is when failover is still possible. After
+that only the stream's end matters (usage, a failure, the terminal event), so chunks are kept as
+they are, without splitting or decoding, and the last of them are inspected when the stream ends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from app.canonical.failure import Failure, cut_stream
+from app.canonical.usage import Usage
+from app.dialects.base import Dialect, Sight
+from app.dialects.sse import SseParser
+from app.errors import UpstreamError
+
+__all__ = ["Tap"]
+
+_TAIL_BYTES = 64 * 1024
+"""What is kept of the end. A final event longer than this (Responses repeats the whole answer
+there) is found by its beginning, see ``_marks``."""
+
+_FINAL_MARKS = (b"response.completed", b"response.incomplete", b"response.failed")
+
+
+class Tap:
+    """Reads one pass-through stream."""
+
+    __slots__ = (
+        "_dialect",
+        "_final",
+        "_last",
+        "_parser",
+        "_size",
+        "_tail",
+        "content",
+        "failure",
+        "terminal",
+        "usage",
+    )
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._parser: SseParser | None = SseParser()
+        self._tail: deque[bytes] = deque()
+        self._size = 0
+        self._last = b""
+        self._final = False
+        self.content = False
+        """True once something that a client acts upon has passed."""
+        self.failure: Failure | None = None
+        self.terminal = False
+        self.usage: Usage | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """Look at one chunk."""
+        if self._parser is not None:
+            try:
+                for frame in self._parser.feed(chunk):
+                    self._take(self._dialect.inspect(frame))
+            except UpstreamError:
+                self.content = True
+            if self.content or self.terminal:
+                self._parser = None
+                self._keep(chunk)
+            return
+        self._keep(chunk)
+
+    def _keep(self, chunk: bytes) -> None:
+        self._tail.append(chunk)
+        self._size += len(chunk)
+        if self._final:
+            return
+        window = self._last + chunk
+        if any(mark in window for mark in _FINAL_MARKS):
+            self._final = True  # from here on everything is the final event: keep it whole
+            return
+        self._last = window[-24:]
+        while self._size - len(self._tail[0]) > _TAIL_BYTES:
+            self._size -= len(self._tail.popleft())
+
+    def close(self) -> None:
+        """Read what the end of the stream said."""
+        if self._parser is not None:
+            frames = self._parser.close()
+        else:
+            tail = SseParser()
+            data = b"".join(self._tail)
+            frames = tail.feed(data) + tail.close()
+            self._tail.clear()
+        for frame in frames:
+            self._take(self._dialect.inspect(frame))
+
+    def verdict(self) -> Failure | None:
+        """Return why the stream failed, or None when it ended as it should; after ``close``."""
+        if self.failure is not None:
+            return self.failure
+        return None if self.terminal else cut_stream()
+
+    def _take(self, sight: Sight) -> None:
+        if sight.content:
+            self.content = True
+        if sight.terminal:
+            self.terminal = True
+        if sight.usage is not None:
+            self.usage = sight.usage
+        if sight.failure is not None and self.failure is None:
+            self.failure = sight.failure
