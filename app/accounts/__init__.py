@@ -1,0 +1,1 @@
+"""The user's accounts and what happens to them."""

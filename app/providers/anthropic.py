@@ -1,0 +1,24 @@
+"""Anthropic's API with an API key.
+
+Source: https://docs.anthropic.com/en/api (header ``x-api-key``, version 2023-06-01, model list,
+count call), read 2026-11.
+"""
+
+import re
+
+from app.providers.base import Provider
+
+ANTHROPIC = Provider(
+    id="anthropic",
+    title="Anthropic API",
+    base_url="https://api.anthropic.com",
+    dialects=("anthropic",),
+    issuer="anthropic",
+    family=re.compile(r"claude-"),
+    auth={"anthropic": "x-api-key"},
+    fixed_headers={"anthropic": (("anthropic-version", "2023-06-01"),)},
+    forward=frozenset({"anthropic-beta", "anthropic-version"}),
+    vendors=frozenset({"anthropic"}),
+    counts=frozenset({"anthropic"}),
+    models_path="/v1/models?limit=1000",
+)

@@ -1,0 +1,194 @@
+"""What an upstream service is: facts with their reasons, and no I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
+
+import msgspec
+
+from app.canonical.failure import Failure
+from app.canonical.parts import DialectName
+from app.errors import UpstreamError
+from app.http import Headers, HttpReply, HttpRequest
+
+__all__ = ["Credential", "Extra", "ModelFacts", "Provider", "join_url"]
+
+Extra: TypeAlias = Literal["embeddings", "images", "compact"]
+"""Calls beside generation that are passed on as they are."""
+
+_VERSION = re.compile(r"/v\d+(?:alpha|beta)?\d*(?=/|$)")
+
+
+def join_url(base_url: str, path: str) -> str:
+    """Append a dialect's path to the address of a service.
+
+    Both ``https://host`` and ``https://host/v1`` are accepted: a base that already names a
+    version (``/v1``, ``/v4``, ``/v1beta/openai``) replaces the path's own.
+    """
+    base = base_url.rstrip("/")
+    if _VERSION.search(urlsplit(base).path):
+        return base + _VERSION.sub("", path, count=1)
+    return base + path
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Credential:
+    """What proves an account to its service; the secret never shows in ``repr``."""
+
+    secret: str
+    kind: Literal["api_key", "oauth", "none"] = "api_key"
+    expires_at: float | None = None
+    """Epoch seconds UTC; None when it does not expire."""
+
+    def __repr__(self) -> str:
+        return f"Credential(kind={self.kind!r}, expires_at={self.expires_at!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """One line of a service's own model list."""
+
+    id: str
+    name: str | None = None
+    context: int | None = None
+    max_output: int | None = None
+
+
+def _keep(failure: Failure, _reply: HttpReply) -> Failure:
+    return failure
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One service.
+
+    A service that is reached with a key over a known dialect is fully described by these facts.
+    """
+
+    id: str
+    title: str
+    base_url: str
+    """Address used unless an account has its own."""
+    dialects: tuple[DialectName, ...]
+    """What it speaks, best first."""
+    issuer: str
+    """Who signs the thoughts in its answers."""
+    official: bool = True
+    """The dialect's owner; compatible servers know fewer fields."""
+    keyless: bool = False
+    """Works without a credential (local servers)."""
+    family: re.Pattern[str] | None = None
+    """Model names that belong to it when nothing more exact matches."""
+    dialect_rules: tuple[tuple[re.Pattern[str], tuple[DialectName, ...]], ...] = ()
+    """Models that speak only some of the dialects."""
+    auth: Mapping[DialectName, str] = field(default_factory=dict)
+    """Header that carries the key, per dialect; ``authorization`` means a Bearer token."""
+    fixed_headers: Mapping[DialectName, Headers] = field(default_factory=dict)
+    """Header fields that every call needs, unless the client sent its own."""
+    forward: frozenset[str] = frozenset()
+    """Client header fields that travel on in same-dialect attempts (lower case)."""
+    vendors: frozenset[DialectName] = frozenset()
+    """Dialects whose vendor identity fields may be sent: it is that vendor."""
+    counts: frozenset[DialectName] = frozenset()
+    """Dialects in which it has a token count call."""
+    extras: frozenset[Extra] = frozenset()
+    models_path: str = "/v1/models"
+    classify: Callable[[Failure, HttpReply], Failure] = _keep
+    """Refines a decoded failure by what only this service says."""
+    demo: bool = False
+
+    def dialect_for(self, model: str, client: DialectName) -> DialectName:
+        """Return the dialect to call a model in: the client's own where it is spoken."""
+        spoken = self.dialects
+        for pattern, only in self.dialect_rules:
+            if pattern.search(model):
+                spoken = only
+                break
+        return client if client in spoken else spoken[0]
+
+    def serves(self, model: str) -> bool:
+        """Say whether a model belongs to the service by its name."""
+        return self.family is not None and self.family.match(model) is not None
+
+    def prepare(
+        self,
+        request: HttpRequest,
+        credential: Credential | None,
+        dialect: DialectName,
+        client_headers: Headers,
+        account_headers: Headers = (),
+    ) -> HttpRequest:
+        """Return the request with the service's own header fields.
+
+        Args:
+            request: URL, method and body; its headers are kept.
+            credential: None for a service that needs none.
+            dialect: of this attempt.
+            client_headers: what of the client's may travel on is taken by name; empty for
+                translated attempts.
+            account_headers: from the user's settings; they win over all others.
+        """
+        fields: dict[str, tuple[str, str]] = {k.lower(): (k, v) for k, v in request.headers}
+        fields.setdefault("user-agent", ("User-Agent", USER_AGENT))
+        for key, value in self.fixed_headers.get(dialect, ()):
+            fields[key.lower()] = (key, value)
+        for key, value in client_headers:
+            lower = key.lower()
+            if lower in self.forward:
+                fields[lower] = (key, value)
+        if credential is not None and credential.kind != "none":
+            name = self.auth.get(dialect, "authorization")
+            bearer = name == "authorization"
+            fields[name] = (name, f"Bearer {credential.secret}" if bearer else credential.secret)
+        for key, value in account_headers:
+            fields[key.lower()] = (key, value)
+        return replace(request, headers=tuple(fields.values()))
+
+    def list_models(self, base_url: str) -> HttpRequest:
+        """Return the call that lists the models."""
+        return HttpRequest("GET", join_url(base_url, self.models_path))
+
+    def parse_models(self, reply: HttpReply) -> tuple[ModelFacts, ...]:
+        """Read a model list in OpenAI's, Anthropic's or Gemini's form.
+
+        Raises:
+            UpstreamError: the answer is no such list.
+        """
+        try:
+            body = msgspec.json.decode(reply.body)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise UpstreamError(f"{self.title} answered no model list.") from error
+        rows = body.get("data") or body.get("models") if isinstance(body, dict) else body
+        if not isinstance(rows, list):
+            raise UpstreamError(f"{self.title} answered no model list.")
+        return tuple(facts for row in rows if (facts := _parse_row(row)) is not None)
+
+
+def _parse_row(row: object) -> ModelFacts | None:
+    if isinstance(row, str):
+        return ModelFacts(row)
+    if not isinstance(row, dict):
+        return None
+    model = row.get("id") or row.get("name") or row.get("model")
+    if not isinstance(model, str):
+        return None
+    methods = row.get("supportedGenerationMethods")
+    if isinstance(methods, list) and "generateContent" not in methods:
+        return None
+    name = row.get("display_name") or row.get("displayName")
+    context = row.get("context_length") or row.get("inputTokenLimit") or row.get("max_input_tokens")
+    output = row.get("outputTokenLimit") or row.get("max_tokens")
+    return ModelFacts(
+        model.removeprefix("models/"),
+        name if isinstance(name, str) else None,
+        context if isinstance(context, int) and context > 0 else None,
+        output if isinstance(output, int) and output > 0 else None,
+    )
+
+
+USER_AGENT = "dragoman/0.1"
+"""What we call ourselves to services; nobody is imitated."""

@@ -1,0 +1,21 @@
+"""Google's Gemini API with an API key.
+
+Source: https://ai.google.dev/api, read 2026-11.
+"""
+
+import re
+
+from app.providers.base import Provider
+
+GEMINI = Provider(
+    id="gemini",
+    title="Gemini API",
+    base_url="https://generativelanguage.googleapis.com",
+    dialects=("gemini",),
+    issuer="google",
+    family=re.compile(r"(gemini-|gemma-|learnlm-)(?!.*-(aistudio|webai)$)"),
+    auth={"gemini": "x-goog-api-key"},
+    vendors=frozenset({"gemini"}),
+    counts=frozenset({"gemini"}),
+    models_path="/v1beta/models?pageSize=1000",
+)
