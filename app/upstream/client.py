@@ -21,6 +21,7 @@ from app.http import HttpReply, HttpRequest, Limits, StreamedReply
 from app.upstream import failures, proxies
 from app.upstream.decode import MAX_CHUNK_BYTES, Decoded, open_decoder
 from app.upstream.pool import Origin, Pool
+from app.upstream.wire import OUR_FIELDS
 
 if TYPE_CHECKING:
     from app.upstream.stock import StockAnswer, Transport
@@ -35,8 +36,7 @@ _ENVIRONMENT_S = 60.0
 """Seconds for which the proxies of environment and system hold; people change networks."""
 _HOST = re.compile(r"[a-z0-9_.\-]+|[0-9a-f:.]+(%[a-z0-9_.\-]+)?")
 _METHOD = re.compile(r"[A-Z]+")
-_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
-_OURS_LENGTHS = frozenset(map(len, _OURS))
+_OUR_LENGTHS = frozenset(map(len, OUR_FIELDS))
 _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 
@@ -256,7 +256,7 @@ def _render_head(request: HttpRequest, target: _Target) -> bytes:
     fields = [
         f"{name}: {value}\r\n"
         for name, value in request.headers
-        if len(name) not in _OURS_LENGTHS or name.lower() not in _OURS
+        if len(name) not in _OUR_LENGTHS or name.lower() not in OUR_FIELDS
     ]
     body = request.body
     if body or request.method not in _BODILESS:

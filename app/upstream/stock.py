@@ -18,6 +18,7 @@ from app.http import HttpRequest, Limits
 from app.upstream import failures, tls
 from app.upstream.failures import Stage
 from app.upstream.pool import IDLE_S, MAX_IDLE
+from app.upstream.wire import OUR_FIELDS
 
 __all__ = ["StockAnswer", "Transport", "make_transport", "open_stock"]
 
@@ -102,7 +103,11 @@ async def open_stock(
         outgoing = httpx.Request(
             request.method,
             request.url,
-            headers=list(request.headers),
+            headers=[
+                (name.encode("latin-1"), value.encode("latin-1"))
+                for name, value in request.headers
+                if name.lower() not in OUR_FIELDS
+            ],
             content=request.body,
             extensions={"timeout": clock.timeout, "limits": limits},
         )

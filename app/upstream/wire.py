@@ -38,7 +38,16 @@ import httptools
 from app.errors import UpstreamError
 from app.upstream.failures import Stage, closed, timed_out, violation
 
-__all__ = ["HIGH_BYTES", "MAX_FIELDS", "MAX_HEAD_BYTES", "Answer", "Connection", "Home"]
+__all__ = [
+    "HIGH_BYTES",
+    "MAX_FIELDS",
+    "MAX_HEAD_BYTES",
+    "MAX_INTERIM",
+    "OUR_FIELDS",
+    "Answer",
+    "Connection",
+    "Home",
+]
 
 HIGH_BYTES = 256 * 1024
 """Unread body bytes at which reading pauses; asyncio reads at most this much at once."""
@@ -46,6 +55,8 @@ MAX_HEAD_BYTES = 64 * 1024
 """Limit of the head, 1xx heads before it included; also of bytes that carry no body at all."""
 MAX_FIELDS = 200
 """Limit of header fields in one head."""
+OUR_FIELDS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+"""Request fields that belong to the connection; those of a caller are replaced or dropped."""
 MAX_INTERIM = 16
 """Limit of 1xx heads before the answer."""
 _CLOCK_S = 0.001
