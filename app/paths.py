@@ -86,20 +86,21 @@ def _apart(config: Path, path: Path, name: str) -> Path:
 
 
 def _runtime(state: Path) -> Path:
-    """Return the runtime folder, or one below ``state`` where the system has none that is ours.
+    """Return the session's runtime folder, or one below ``state`` where there is none that is ours.
 
-    Without a login session ``platformdirs`` answers with a guessable name in the shared temporary
-    folder, which another user could have made first.
+    Only Linux has one that is private by definition (XDG base directories). ``platformdirs`` warns
+    without it and answers with a guessable name in the shared temporary folder, which another user
+    could have made first; so it is not asked.
     """
-    if sys.platform == "win32":
+    if sys.platform != "linux":
         return state / "run"
-    found = platformdirs.user_runtime_path(_NAME, appauthor=False)
+    base = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
     try:
-        owner = found.parent.stat()
+        found = base.stat()
     except OSError:
         return state / "run"
-    private = owner.st_uid == os.getuid() and not stat.S_IMODE(owner.st_mode) & 0o022
-    return found if private else state / "run"
+    private = found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o077
+    return base / _NAME if private else state / "run"
 
 
 def asset(name: str) -> Path:

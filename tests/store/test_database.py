@@ -3,8 +3,6 @@ import sys
 
 import pytest
 import sqlalchemy
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 
 from app.errors import AppError
 from app.store.database import Database
@@ -58,6 +56,9 @@ def test_stale_revision_is_brought_to_the_newest_by_the_scripts(open_database):
 
 
 def test_scripts_lead_to_the_same_schema_as_the_tables(open_database):
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
     database = open_database()
     with database.write() as connection:
         revision.create(connection)
@@ -138,9 +139,13 @@ def test_readers_see_the_old_state_while_a_writer_is_at_work(open_database):
 def test_failed_write_is_rolled_back(open_database):
     database = open_database()
     database.migrate()
-    with pytest.raises(ZeroDivisionError), database.write() as connection:
+
+    def fail(connection):
         connection.execute(revision.update().values(version_num="new"))
         raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), database.write() as connection:
+        fail(connection)
     assert stored_revision(database) == [HEAD]
 
 
