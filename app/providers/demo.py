@@ -218,14 +218,13 @@ def example(schema: JsonObject, text: str, depth: int = 0) -> Json:
     for key in ("const", "default"):
         if key in schema:
             return schema[key]
-    for key in ("enum", "examples"):
+    for key in ("enum", "examples", "anyOf", "oneOf", "allOf"):
         values = schema.get(key)
         if isinstance(values, list) and values:
-            return values[0]
-    for key in ("anyOf", "oneOf", "allOf"):
-        options = schema.get(key)
-        if isinstance(options, list) and options and isinstance(options[0], dict) and depth < 8:
-            return example(options[0], text, depth + 1)
+            first = values[0]
+            if key in ("enum", "examples"):
+                return first
+            return example(first, text, depth + 1) if isinstance(first, dict) and depth < 8 else {}
     kind = schema.get("type")
     if isinstance(kind, list):
         kind = next((k for k in kind if k != "null"), "null")

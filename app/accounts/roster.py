@@ -1,0 +1,136 @@
+"""What happens to accounts: who is cooling, why, and until when. The one owner of that state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from app.accounts.account import Account
+
+__all__ = ["AccountState", "Health", "Roster"]
+
+Health: TypeAlias = Literal["ready", "cooling", "refused", "unusable", "disabled"]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """An account's health at one moment, for planning, status and error texts."""
+
+    health: Health
+    reason: str = ""
+    """Why it cannot serve, in words for people; empty when ready."""
+    until: float | None = None
+    """Epoch seconds at which it is tried again; None: not before someone acts."""
+
+
+_READY = AccountState("ready")
+
+
+@dataclass(slots=True)
+class _Pause:
+    until: float
+    reason: str
+    level: int
+    refused: bool = False
+
+
+class Roster:
+    """Accounts by id, with the pauses of each account and of each model on it.
+
+    State per (account, model) and per whole account: ready → paused (``pause``) → ready again
+    when the time has passed. ``succeeded`` forgets the pauses and the level of repetition.
+    ``replace`` swaps the accounts after a reload and keeps the state of those that stay.
+    """
+
+    def __init__(self, accounts: Iterable[Account] = ()) -> None:
+        self._accounts: dict[str, Account] = {}
+        self._pauses: dict[tuple[str, str], _Pause] = {}
+        self.replace(accounts)
+
+    def replace(self, accounts: Iterable[Account]) -> None:
+        """Take a new set of accounts; what is known of a changed credential is forgotten."""
+        fresh = {account.id: account for account in accounts}
+        for key in list(self._pauses):
+            old, new = self._accounts.get(key[0]), fresh.get(key[0])
+            if new is None or old is None or _secret(old) != _secret(new):
+                del self._pauses[key]
+        self._accounts = fresh
+
+    def accounts(self) -> tuple[Account, ...]:
+        """Return every account in the order of the settings."""
+        return tuple(self._accounts.values())
+
+    def get(self, account_id: str) -> Account | None:
+        """Return one account."""
+        return self._accounts.get(account_id)
+
+    def state(self, account: Account, model: str, now: float) -> AccountState:
+        """Return whether an account can serve a model (the upstream's name) now."""
+        if not account.enabled:
+            return AccountState("disabled", "switched off in the settings")
+        if account.trouble:
+            return AccountState("unusable", account.trouble)
+        if not self._pauses:
+            return _READY
+        longest: _Pause | None = None
+        for key in ((account.id, ""), (account.id, model)):
+            pause = self._pauses.get(key)
+            if pause is not None and pause.until > now:
+                if longest is None or pause.until > longest.until:
+                    longest = pause
+        if longest is None:
+            return _READY
+        if longest.refused:
+            return AccountState("refused", longest.reason)
+        return AccountState("cooling", longest.reason, longest.until)
+
+    def overall(self, account: Account, now: float) -> AccountState:
+        """Return the account's state as a whole, for status."""
+        return self.state(account, "", now)
+
+    def level(self, account_id: str, model: str) -> int:
+        """Return how many pauses in a row there were without a success."""
+        pause = self._pauses.get((account_id, model)) or self._pauses.get((account_id, ""))
+        return 0 if pause is None else pause.level
+
+    def pause(
+        self,
+        account_id: str,
+        model: str | None,
+        seconds: float,
+        reason: str,
+        now: float,
+        *,
+        refused: bool = False,
+    ) -> None:
+        """Leave an account, or one model on it, alone for a time.
+
+        A pause that is running is lengthened, never shortened, and its level rises only when a
+        new one begins, so that a burst of parallel failures counts once.
+        """
+        key = (account_id, model or "")
+        old = self._pauses.get(key)
+        until = now + seconds
+        if old is not None and old.until > now:
+            old.until = max(old.until, until)
+            old.reason = reason
+            old.refused = old.refused or refused
+            return
+        self._pauses[key] = _Pause(until, reason, 1 if old is None else old.level + 1, refused)
+        if len(self._pauses) > 4_096:
+            self._forget(now)
+
+    def succeeded(self, account_id: str, model: str) -> None:
+        """Forget what stood against an account and model that just answered."""
+        if self._pauses:
+            self._pauses.pop((account_id, model), None)
+            self._pauses.pop((account_id, ""), None)
+
+    def _forget(self, now: float) -> None:
+        for key in [key for key, pause in self._pauses.items() if pause.until <= now]:
+            del self._pauses[key]
+
+
+def _secret(account: Account) -> str:
+    return account.credential.secret if account.credential is not None else ""

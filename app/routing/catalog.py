@@ -1,0 +1,87 @@
+"""Which models there are, and who serves them: an immutable value that ``service`` swaps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from app.accounts.account import Account
+from app.canonical.profile import ModelProfile, ReasoningStyle
+from app.providers.base import ModelFacts
+from app.routing.profiles import profile_for
+
+__all__ = ["Capabilities", "Catalog", "NamePattern"]
+
+
+@dataclass(frozen=True, slots=True)
+class NamePattern:
+    """A rule of the settings: models whose name matches belong to a provider."""
+
+    match: re.Pattern[str]
+    provider: str
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the settings say of a model; None leaves what is known otherwise."""
+
+    context: int | None = None
+    tools: bool | None = None
+    images: bool | None = None
+    reasoning: ReasoningStyle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Models by name, per account."""
+
+    listed: Mapping[str, Mapping[str, ModelFacts]] = field(default_factory=dict)
+    """Account id to upstream model to what the service's own list says of it."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    patterns: tuple[NamePattern, ...] = ()
+    capabilities: Mapping[str, Capabilities] = field(default_factory=dict)
+    chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    default: str | None = None
+
+    def names(self, account: Account) -> Mapping[str, str]:
+        """Return public name to upstream name for an account, as far as known."""
+        if account.models is not None:
+            return account.models
+        return {name: name for name in self.listed.get(account.id, ())}
+
+    def upstream_name(self, account: Account, model: str) -> str | None:
+        """Return the account's own name for a public model, or None when it does not list it."""
+        if account.models is not None:
+            return account.models.get(model)
+        return model if model in self.listed.get(account.id, ()) else None
+
+    def knows(self, account: Account) -> bool:
+        """Whether the account's models are known at all (configured, or listed by the service)."""
+        return account.models is not None or account.id in self.listed
+
+    def facts(self, account: Account, upstream_model: str) -> ModelFacts | None:
+        """Return the service's own line for a model."""
+        return self.listed.get(account.id, {}).get(upstream_model)
+
+    def profile(self, account: Account, public: str, upstream_model: str) -> ModelProfile:
+        """Return the facts that encoders need: settings over the service's list over the name."""
+        profile = profile_for(upstream_model, official=account.provider.official)
+        facts = self.facts(account, upstream_model)
+        if facts is not None and (facts.context or facts.max_output):
+            profile = replace(
+                profile,
+                context=facts.context or profile.context,
+                max_output=facts.max_output or profile.max_output,
+            )
+        own = self.capabilities.get(public) or self.capabilities.get(upstream_model)
+        if own is not None:
+            profile = replace(
+                profile,
+                context=own.context or profile.context,
+                tools=profile.tools if own.tools is None else own.tools,
+                images=profile.images if own.images is None else own.images,
+                reasoning=own.reasoning or profile.reasoning,
+            )
+        return profile

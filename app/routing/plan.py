@@ -1,0 +1,244 @@
+"""From a model name to the accounts to try, in order, and why.
+
+A name is resolved by the first step that finds an account: the alias of the settings; an exact
+entry of an account's model list; ``provider/model`` (or ``provider/label/model``); the patterns of
+the settings by priority; the families (``claude-*``, ``gpt-*``, ``gemini-*`` …). A step counts
+also when its accounts are all cooling: the answer then says so, instead of going elsewhere
+unasked. Chains of the settings are tried name by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from app.accounts.account import Account
+from app.accounts.roster import AccountState
+from app.canonical.parts import DialectName
+from app.errors import AccountError, AppError, NoRouteError
+from app.routing.catalog import Catalog
+
+__all__ = ["Candidate", "Plan", "make_plan", "nearest_models", "no_account_error"]
+
+StateOf = Callable[[Account, str], AccountState]
+"""State of an account for an upstream model, now."""
+Allows = Callable[[Account, str], bool]
+"""Whether the caller's key may use an account for a public model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to serve the call."""
+
+    account: Account
+    model: str
+    """The upstream's name."""
+    public: str
+    """The name it was found under."""
+    dialect: DialectName
+    reason: str
+    """How it was found, in words for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The candidates in the order of trying, and those left out with why."""
+
+    model: str
+    candidates: tuple[Candidate, ...]
+    waiting: tuple[tuple[Account, AccountState], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    account: Account
+    model: str
+    public: str
+    reason: str
+
+
+def make_plan(
+    model: str,
+    client: DialectName,
+    accounts: Sequence[Account],
+    catalog: Catalog,
+    state_of: StateOf,
+    allows: Allows,
+) -> Plan:
+    """Return whom to ask for a model.
+
+    Args:
+        model: the name that the client sent; empty means the default of the settings.
+        client: the caller's dialect; kept where the provider speaks it.
+        accounts: all accounts.
+        catalog: what is known of models.
+        state_of: health of an account for an upstream model.
+        allows: the caller's scope.
+
+    Raises:
+        NoRouteError: nobody serves the model (404), or the client named none and there is no
+            default (400).
+        AccountError: all who serve it are cooling (429 with the soonest time) or need a person
+            (503).
+    """
+    if not model:
+        if catalog.default is None:
+            raise NoRouteError(
+                "The request names no model.",
+                hint="Put a model into the request, or set models.default in the settings.",
+                status=400,
+                code="model_missing",
+            )
+        model = catalog.default
+    visible = [account for account in accounts if allows(account, model)]
+    names = catalog.chains.get(model) or (model,)
+    candidates: list[Candidate] = []
+    waiting: list[tuple[Account, AccountState]] = []
+    for name in names:
+        for found in _resolve(name, visible, catalog):
+            state = state_of(found.account, found.model)
+            if state.health == "ready":
+                dialect = found.account.provider.dialect_for(found.model, client)
+                candidates.append(
+                    Candidate(found.account, found.model, found.public, dialect, found.reason)
+                )
+            else:
+                waiting.append((found.account, state))
+    if candidates:
+        return Plan(model, tuple(candidates), tuple(waiting))
+    if waiting:
+        return Plan(model, (), tuple(waiting))
+    raise _unknown(model, visible, catalog)
+
+
+def _resolve(name: str, accounts: Sequence[Account], catalog: Catalog) -> list[_Found]:
+    seen: set[str] = set()
+    alias = ""
+    while name in catalog.aliases and name not in seen:
+        seen.add(name)
+        alias = f"alias {next(iter(seen))}, "
+        name = catalog.aliases[name]
+    found = (
+        _exact(name, accounts, catalog)
+        or _prefixed(name, accounts, catalog)
+        or _patterned(name, accounts, catalog)
+        or _family(name, accounts, catalog)
+    )
+    if alias:
+        found = [replace(item, reason=alias + item.reason) for item in found]
+    return found
+
+
+def _exact(name: str, accounts: Iterable[Account], catalog: Catalog) -> list[_Found]:
+    found = []
+    for account in accounts:
+        upstream = catalog.upstream_name(account, name)
+        if upstream is not None:
+            found.append(_Found(account, upstream, name, f"listed by {account.provider.id}"))
+    return found
+
+
+def _prefixed(name: str, accounts: Iterable[Account], catalog: Catalog) -> list[_Found]:
+    found = []
+    for account in accounts:
+        for prefix in (f"{account.id}/", f"{account.provider.id}/"):
+            if not name.startswith(prefix):
+                continue
+            rest = name[len(prefix) :]
+            upstream = catalog.upstream_name(account, rest)
+            if upstream is None and account.models is not None:
+                continue
+            found.append(_Found(account, upstream or rest, rest, f"prefix {prefix}"))
+            break
+    return found
+
+
+def _patterned(name: str, accounts: Sequence[Account], catalog: Catalog) -> list[_Found]:
+    for pattern in sorted(catalog.patterns, key=lambda p: -p.priority):
+        if pattern.match.search(name) is None:
+            continue
+        found = [
+            _Found(
+                account,
+                catalog.upstream_name(account, name) or name,
+                name,
+                f"pattern {pattern.match.pattern}",
+            )
+            for account in accounts
+            if account.provider.id == pattern.provider
+        ]
+        if found:
+            return found
+    return []
+
+
+def _family(name: str, accounts: Iterable[Account], catalog: Catalog) -> list[_Found]:
+    return [
+        _Found(account, name, name, f"family of {account.provider.id}")
+        for account in accounts
+        if account.provider.serves(name) and account.models is None
+    ]
+
+
+def nearest_models(model: str, accounts: Iterable[Account], catalog: Catalog) -> list[str]:
+    """Return up to three known names that are close to a mistyped one."""
+    known = {name for account in accounts for name in catalog.names(account)}
+    known.update(catalog.aliases, catalog.chains)
+    return difflib.get_close_matches(model, sorted(known), n=3, cutoff=0.5)
+
+
+def _unknown(model: str, accounts: Sequence[Account], catalog: Catalog) -> AppError:
+    near = nearest_models(model, accounts, catalog)
+    real = [account for account in accounts if not account.provider.demo]
+    if near:
+        hint = f"Did you mean {', '.join(near)}?"
+    elif not real:
+        hint = (
+            "No account is set up yet: add a key under providers in the settings "
+            "(`dragoman config edit`), or try the model demo-chat."
+        )
+    else:
+        hint = "`dragoman models` lists what is served."
+    return NoRouteError(f"No account serves the model {model[:200]!r}.", hint=hint)
+
+
+def no_account_error(plan: Plan, now: float, show_labels: bool) -> AppError:
+    """Return the error for a model whose accounts can all not serve now.
+
+    Args:
+        plan: a plan without candidates.
+        now: epoch seconds.
+        show_labels: False names providers only (callers with a key).
+    """
+    lines = []
+    soonest: float | None = None
+    for account, state in plan.waiting:
+        name = account.label if show_labels else account.provider.id
+        line = f"{name}: {state.reason}"
+        if state.until is not None:
+            wait = max(1.0, state.until - now)
+            line += f", tried again in {_duration(wait)}"
+            soonest = wait if soonest is None else min(soonest, wait)
+        lines.append(line)
+    text = "; ".join(dict.fromkeys(lines))
+    message = f"No account can serve {plan.model} right now ({text})."
+    if soonest is not None:
+        return AccountError(message, status=429, code="accounts_cooling", retry_after_s=soonest)
+    return AccountError(
+        message,
+        status=503,
+        code="accounts_unavailable",
+        hint="`dragoman doctor` says what each account needs.",
+    )
+
+
+def _duration(seconds: float) -> str:
+    total = round(seconds)
+    if total < 60:
+        return f"{total} s"
+    minutes, rest = divmod(total, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
