@@ -97,9 +97,13 @@ class Hostile:
         """All requests of all connections, in the order of the connections."""
         return [request for peer in self.peers for request in peer.requests]
 
-    async def _accept(self, reader, writer):
-        task = asyncio.current_task()
+    def _accept(self, reader, writer):
+        # a task of our own: asyncio's streams complain about a cancelled one of theirs
+        task = asyncio.ensure_future(self._serve(reader, writer))
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader, writer):
         peer = Peer(reader, writer, len(self.peers))
         self.peers.append(peer)
         try:
@@ -109,7 +113,6 @@ class Hostile:
         except Exception as error:
             self.errors.append(error)
         finally:
-            self._tasks.discard(task)
             writer.close()
             with contextlib.suppress(ConnectionError, ssl.SSLError):
                 await writer.wait_closed()
