@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 from tornado.httputil import HTTPHeaders
 
@@ -542,6 +545,18 @@ def test_secrets_in_the_query_are_hidden_from_logs(uri, shown):
 def test_the_token_expression_quotes_the_path_for_its_shell():
     assert token_shell("/a b/i.json", windows=False).endswith("'/a b/i.json')")
     assert "'C:\\it''s\\i.json'" in token_shell("C:\\it's\\i.json", windows=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="runs a POSIX shell")
+@pytest.mark.parametrize(
+    "text", ['{"pid":1,"token":"abc_-1","port":2}', '{\n  "token": "abc_-1"\n}']
+)
+def test_the_token_expression_gives_the_token_in_a_real_shell(tmp_path, text):
+    file = tmp_path / "it's an instance.json"
+    file.write_text(text)
+    line = f'printf %s "{token_shell(str(file), windows=False)}"'
+    run = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
+    assert run.stdout == "abc_-1"
 
 
 def test_reprs_hold_no_more_than_the_digest():
