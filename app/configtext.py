@@ -55,7 +55,8 @@ def load(text: str, file: str, env: Mapping[str, str]) -> Config:
     if tree.value is None and tree.faults:
         raise ConfigError(reading.problems)
     if not isinstance(tree.value, dict | None):
-        reading.add((), f"expected sections such as {', '.join(list(Config.model_fields)[:3])}")
+        sections = ", ".join(list(Config.model_fields)[:3])
+        reading.add((), f"expected sections such as {sections}", line=tree.lines[()])
         raise ConfigError(reading.problems)
     return reading.finish(tree.value or {}, env)
 
@@ -327,7 +328,8 @@ def _account_faults(entry: dict[str, Any], path: KeyPath) -> Iterator[tuple[KeyP
     )
     if accounts and entry.get("api_key") is not None:
         yield (*path, "api_key"), "expected either api_key here or accounts, not both"
-    if entry.get("kind") == "compatible" and entry.get("base_url") is None:
+    compatible = entry.get("kind") == "compatible" and path[-1] not in BUILT_IN_PROVIDERS
+    if compatible and entry.get("base_url") is None:
         if not accounts:
             yield (*path, "base_url"), "is required for a compatible server"
         for i, account in enumerate(accounts):
