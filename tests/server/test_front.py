@@ -358,7 +358,8 @@ async def test_the_caller_is_proven_once_per_connection(slow):
 
 async def test_the_name_of_the_program_is_filled_in_when_it_is_known():
     class Names:
-        asked = []
+        def __init__(self):
+            self.asked = []
 
         def get(self, key):
             self.asked.append(key)
@@ -371,11 +372,12 @@ async def test_the_name_of_the_program_is_filled_in_when_it_is_known():
             self.finish(f"{programs}")
 
     application = tornado.web.Application([("/.*", Who)])
-    options = {"prover": Telling(), "names": Names()}
+    names = Names()
+    options = {"prover": Telling(), "names": names}
     async with serving(application, **options) as (_, port), dial(port) as (reader, writer):
         writer.write(OK)
         await asyncio.wait_for(reader.readuntil(b"[None, 'claude', 'claude']"), 20)
-    assert Names.asked == [7, 7]
+    assert names.asked == [7, 7]
 
 
 async def test_without_a_prover_nobody_is_proven():
