@@ -23,6 +23,10 @@ from app.paths import Paths, write_private
 __all__ = ["REMOVE", "Located", "Removal", "edit_keys", "init_text", "load_file", "locate", "read"]
 
 
+_MAX_BYTES = 1_000_000
+"""As ``app.yamltree.MAX_BYTES``, which is not imported without need: it brings the YAML library."""
+
+
 @dataclass(frozen=True, slots=True)
 class Located:
     """The settings file in use. ``why``: named by ``--config``, by the environment, or neither."""
@@ -78,9 +82,6 @@ def read(located: Located) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise _fault(path, "is not UTF-8 text") from None  # the cause would repeat the content
-
-
-_MAX_BYTES = 1_000_000
 
 
 def load_file(located: Located, env: Mapping[str, str]) -> Config:
@@ -281,21 +282,28 @@ def _edit(path: Path, text: str, changes: Mapping[KeyName, Any]) -> str:
     from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedMap
     from ruamel.yaml.error import YAMLError
-    from ruamel.yaml.util import load_yaml_guess_indent
+    from ruamel.yaml.representer import RoundTripRepresenter
 
+    class Representer(RoundTripRepresenter):
+        """Writes null as a word, as the first file has it; the library would leave a blank."""
+
+        def represent_none(self, data: None) -> Any:
+            return self.represent_scalar("tag:yaml.org,2002:null", "null")
+
+    Representer.add_representer(type(None), Representer.represent_none)
+
+    yaml = YAML(typ="rt")
+    yaml.Representer = Representer
+    yaml.preserve_quotes = True
+    yaml.width = 10_000  # long lines stay whole
+    mapping, sequence, offset = _indents(text)
+    yaml.indent(mapping=mapping, sequence=sequence, offset=offset)
     try:
-        _, sequence, offset = load_yaml_guess_indent(text) if text.strip() else (None, None, None)
-        yaml = YAML(typ="rt")
         tree = yaml.load(text)
     except YAMLError as error:
         raise _fault(path, "is not valid YAML, so no key was changed") from error
     if tree is not None and not isinstance(tree, dict):
         raise _fault(path, "holds no sections, so no key was changed")
-    yaml.preserve_quotes = True
-    yaml.width = 10_000  # long lines stay whole
-    yaml.indent(mapping=2, sequence=sequence or 4, offset=2 if offset is None else offset)
-    if tree is not None:  # once more: quotes are kept only when asked for before loading
-        tree = yaml.load(text)
     target = CommentedMap() if tree is None else tree
     for name, value in changes.items():
         _set(path, target, tuple(name.split(".")) if isinstance(name, str) else name, value)
@@ -305,6 +313,26 @@ def _edit(path: Path, text: str, changes: Mapping[KeyName, Any]) -> str:
     if tree is None and text.strip():  # comments alone: the reader gives nothing to hang them on
         return text.rstrip("\n") + "\n\n" + out.getvalue()
     return out.getvalue()
+
+
+def _indents(text: str) -> tuple[int, int, int]:
+    """Return the steps that a text indents by, as its first mapping and first list show them.
+
+    Returns:
+        Spaces before a mapping's keys, before a list entry's text, and before its dash, each
+        counted from the key above; this project's own steps where the text has none.
+    """
+    mapping, sequence, offset = 2, 4, 2
+    if nested := re.search(
+        r"^( *)[^\s#-][^\n]*:[^\n]*\n(?: *(?:#[^\n]*)?\n)*\1( +)[^\s#-]", text, re.M
+    ):
+        mapping = len(nested[2])
+    if listed := re.search(
+        r"^( *)[^\s#-][^\n]*:[^\n]*\n(?: *(?:#[^\n]*)?\n)*\1( *)(- +)\S", text, re.M
+    ):
+        offset = len(listed[2])
+        sequence = offset + len(listed[3])
+    return mapping, sequence, offset
 
 
 def _set(path: Path, tree: Any, parts: Sequence[str | int], value: Any) -> None:

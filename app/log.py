@@ -73,14 +73,14 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         # Header fields, also as the repr of a pair or a mapping: ('x-api-key', 'v'), "Cookie": "v".
         (
             r"(?i)\b((?:proxy-)?authorization|x-api-key|x-goog-api-key|set-cookie|cookie)"
-            r"(['\"]?\s*[:=,]\s*b?)(\"[^\"]*\"|'[^']*'|[^\r\n\"',)}\]]+)",
+            r"(['\"]?\s*[:=,]\s*(?:b(?=['\"]))?)(\"[^\"]*\"|'[^']*'|[^\r\n\"',)}\]]+)",
             rf"\1\2{_MASK}",
         ),
         # Fields of forms, queries and JSON; `key` only in a query, where Gemini has it.
         (r"(?i)([?&]key=)[^&\s\"'#]+", rf"\1{_MASK}"),
         (
             r"(?i)((?:auth|access|refresh|id|csrf)_token|client_secret|code_verifier|api_?key"
-            r"|password|passphrase)(['\"]?\s*[:=]\s*b?)(\"[^\"]*\"|'[^']*'|[^&\s\"',;)}\]]+)",
+            r"|password|passphrase)(['\"]?\s*[:=]\s*(?:b(?=['\"]))?)(\"[^\"]*\"|'[^']*'|[^&\s\"',;)}\]]+)",
             rf"\1\2{_MASK}",
         ),
         (r"(?i)([?&](?:code|state|ticket)=)[^&\s\"'#]+", rf"\1{_MASK}"),
