@@ -76,9 +76,8 @@ class Roster:
         longest: _Pause | None = None
         for key in ((account.id, ""), (account.id, model)):
             pause = self._pauses.get(key)
-            if pause is not None and pause.until > now:
-                if longest is None or pause.until > longest.until:
-                    longest = pause
+            if pause is not None and pause.until > max(now, longest.until if longest else now):
+                longest = pause
         if longest is None:
             return _READY
         if longest.refused:

@@ -29,13 +29,14 @@ class Tap:
 
     __slots__ = (
         "_dialect",
-        "_final",
+        "_final_seen",
         "_last",
         "_parser",
         "_size",
         "_tail",
         "content",
         "failure",
+        "final",
         "terminal",
         "usage",
     )
@@ -46,12 +47,15 @@ class Tap:
         self._tail: deque[bytes] = deque()
         self._size = 0
         self._last = b""
-        self._final = False
+        self._final_seen = False
         self.content = False
         """True once something that a client acts upon has passed."""
         self.failure: Failure | None = None
         self.terminal = False
         self.usage: Usage | None = None
+        self.final = b""
+        """The stream's last bytes, with the whole final event of a Responses stream; after
+        ``close``."""
 
     def feed(self, chunk: bytes) -> None:
         """Look at one chunk."""
@@ -70,11 +74,11 @@ class Tap:
     def _keep(self, chunk: bytes) -> None:
         self._tail.append(chunk)
         self._size += len(chunk)
-        if self._final:
+        if self._final_seen:
             return
         window = self._last + chunk
         if any(mark in window for mark in _FINAL_MARKS):
-            self._final = True  # from here on everything is the final event: keep it whole
+            self._final_seen = True  # from here on everything is the final event: keep it whole
             return
         self._last = window[-24:]
         while self._size - len(self._tail[0]) > _TAIL_BYTES:
@@ -86,7 +90,7 @@ class Tap:
             frames = self._parser.close()
         else:
             tail = SseParser()
-            data = b"".join(self._tail)
+            self.final = data = b"".join(self._tail)
             frames = tail.feed(data) + tail.close()
             self._tail.clear()
         for frame in frames:

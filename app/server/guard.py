@@ -19,7 +19,6 @@ too many the *wrong* ones are answered 429; a valid key is never delayed.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import ipaddress
 import re
@@ -31,6 +30,8 @@ from typing import Literal, NoReturn, Protocol, TypeAlias
 from urllib.parse import unquote_plus, urlsplit
 
 from app.errors import AccessError
+from app.keys import KEY_PREFIX, KeyRecord
+from app.keys import hash_key as digest_of
 
 __all__ = [
     "AccessPolicy",
@@ -57,7 +58,6 @@ Kind: TypeAlias = Literal["inference", "open", "control", "relay"]
 ``control``: the local token, an admin key or a dashboard session. ``relay``: a relay key.
 """
 
-KEY_PREFIX = "dg-"
 _CREATE = "`dragoman keys create`"
 
 
@@ -109,36 +109,6 @@ class Call:
     path: str
     query: str
     headers: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
-    """One Dragoman key as stored: never the key itself, only its SHA-256.
-
-    Attributes:
-        id: stable id, safe to show.
-        label: the name a person gave it.
-        kind: ``client`` for inference, ``admin`` for control and inference, ``relay`` for the
-            relay route only.
-        sha256: lower-case hex digest of the whole key, ``dg-`` included.
-        created_at: epoch seconds.
-        expires_at: epoch seconds from which the key no longer counts, or None.
-        revoked_at: epoch seconds at which it was revoked, or None.
-        providers: provider ids in scope; None is every one, an empty tuple is none.
-        models: model names in scope, likewise; a trailing ``*`` matches any ending.
-        accounts: account ids in scope, likewise.
-    """
-
-    id: str
-    label: str
-    kind: Literal["client", "admin", "relay"]
-    sha256: str
-    created_at: float
-    expires_at: float | None = None
-    revoked_at: float | None = None
-    providers: tuple[str, ...] | None = None
-    models: tuple[str, ...] | None = None
-    accounts: tuple[str, ...] | None = None
 
 
 class KeyRing(Protocol):
@@ -291,11 +261,6 @@ class FailedKeys:
         self._times.move_to_end(source)
         while len(self._times) > self._max_sources:
             self._times.popitem(last=False)
-
-
-def digest_of(key: str) -> str:
-    """Return the lower-case hex SHA-256 under which a key is stored and found."""
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def judge(

@@ -1,0 +1,103 @@
+"""One client request and where its answer goes, as the gateway sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from app.accounts.account import Account
+from app.canonical.failure import Failure
+from app.canonical.loss import Loss
+from app.canonical.usage import Usage
+from app.dialects.base import Dialect, Route
+from app.dialects.translate import ClientSide, Grade
+from app.http import Headers
+
+__all__ = ["Call", "Outcome", "Sink"]
+
+
+@dataclass(slots=True)
+class Call:
+    """What a client sent, read whole."""
+
+    dialect: Dialect
+    """The caller's dialect."""
+    route: Route
+    path: str
+    query: str
+    headers: Headers
+    raw: bytes
+    request_id: str
+    owner: str
+    """Stable id of the caller, which scopes what is remembered for it."""
+    allows: Callable[[Account, str], bool]
+    """The caller's scope."""
+    show_account: bool = True
+    """Whether account labels may be named to the caller (keyless callers of the same user)."""
+    surface: ClientSide | None = None
+    """Encodes answers where that is not the dialect itself (completions)."""
+
+    @property
+    def client_side(self) -> ClientSide:
+        """Who encodes the answers."""
+        return self.surface or self.dialect
+
+
+class Sink(Protocol):
+    """Where an answer goes.
+
+    ``start`` once, then ``write`` any number of times, then ``finish``; or ``reply`` alone.
+
+    """
+
+    started: bool
+    """Whether the head was sent."""
+    written_at: float
+    """Loop time of the last write."""
+
+    def start(self, status: int, headers: Headers) -> None:
+        """Send the head of a streamed answer."""
+        ...
+
+    def write(self, data: bytes) -> Awaitable[None]:
+        """Send a piece of a streamed answer; awaiting it gives back-pressure."""
+        ...
+
+    def ping(self, data: bytes) -> bool:
+        """Send a sign of life without waiting; False when the client has gone."""
+        ...
+
+    def finish(self) -> None:
+        """End a streamed answer."""
+        ...
+
+    def reply(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer."""
+        ...
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How an exchange ended: for the log, the ledger and status."""
+
+    request_id: str
+    model: str = ""
+    """What the client asked for."""
+    served: str = ""
+    """The upstream's model name."""
+    account: str = ""
+    """Id of the account that answered, or of the last one tried."""
+    dialect: str = ""
+    """The upstream's dialect."""
+    grade: Grade | None = None
+    attempts: int = 0
+    reason: str = ""
+    """Why it went there."""
+    losses: tuple[Loss, ...] = ()
+    usage: Usage | None = None
+    failure: Failure | None = None
+    status: int = 0
+    """What the client saw."""
+    failures: list[tuple[str, Failure]] = field(default_factory=list)
+    """Account id and failure of each attempt that did not serve."""

@@ -1,0 +1,304 @@
+"""The inference routes: Tornado's message delegate on one side, the gateway on the other.
+
+A ``RequestHandler`` would cost 40 % more per request and parses what is not needed here. The body
+is counted as it comes; access is checked on the head, before a body is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.iostream import StreamClosedError
+
+from app.canonical.failure import failure_of
+from app.dialects.base import Dialect, Route
+from app.dialects.translate import ClientSide
+from app.errors import AppError, RequestError
+from app.gateway.call import Call, Outcome, Sink
+from app.http import Headers
+from app.server.caller import Access, account_scope
+from app.server.guard import Grant
+from app.tasks import spawn
+
+__all__ = ["Entry", "HttpSink", "Inference", "InferenceDelegate", "decode_path"]
+
+_REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
+            413: "Content Too Large", 429: "Too Many Requests", 500: "Internal Server Error",
+            502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}  # fmt: skip
+_SMALL_BODY = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What serves a path: the caller's dialect, its route, and who encodes the answers."""
+
+    dialect: Dialect
+    route: Route
+    surface: ClientSide | None = None
+
+
+Handle = Callable[[Call, Sink], Awaitable[Outcome]]
+
+
+@dataclass(slots=True)
+class Inference:
+    """The inference routes and what they need."""
+
+    exact: Mapping[str, Entry]
+    """Paths without a variable part; all of them are POST."""
+    patterns: tuple[Entry, ...]
+    access: Access
+    handle: Handle
+    new_id: Callable[[str], str]
+    max_body_bytes: int = 64 * 1024 * 1024
+    active: int = 0
+    """Requests being served."""
+
+    def find(self, method: str, path: str) -> Entry | None:
+        """Return what serves a path, or None when it is no inference route."""
+        if method != "POST":
+            return None
+        entry = self.exact.get(path)
+        if entry is not None:
+            return entry
+        for candidate in self.patterns:
+            if candidate.route.pattern.fullmatch(path):
+                return candidate
+        return None
+
+
+def decode_path(path: str) -> str:
+    """Percent-decode a path, but keep ``%2F``: it stands inside model names."""
+    if "%" not in path:
+        return path
+    return "%2F".join(unquote(piece) for piece in path.replace("%2f", "%2F").split("%2F"))
+
+
+class InferenceDelegate(HTTPMessageDelegate):
+    """One inference request. States: head → body → running → done."""
+
+    __slots__ = (
+        "_answered",
+        "_chunks",
+        "_connection",
+        "_entry",
+        "_grant",
+        "_headers",
+        "_inference",
+        "_path",
+        "_query",
+        "_refused",
+        "_size",
+        "_task",
+        "_version",
+    )
+
+    def __init__(
+        self, inference: Inference, entry: Entry, connection: HTTP1Connection, path: str, query: str
+    ) -> None:
+        self._inference = inference
+        self._entry = entry
+        self._connection = connection
+        self._path = path
+        self._query = query
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._grant: Grant | None = None
+        self._refused: AppError | None = None
+        self._answered = False
+        self._task: asyncio.Task[None] | None = None
+        self._headers = HTTPHeaders()
+        self._version = "HTTP/1.1"
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> None:
+        """Check access and size; a refusal waits for a small body, so that it can be read."""
+        assert isinstance(start_line, RequestStartLine)  # noqa: S101 - narrows the type
+        self._headers = headers
+        self._version = start_line.version
+        inference = self._inference
+        try:
+            if getattr(self._connection.context, "turned_away", False):
+                raise AppError(
+                    "Dragoman has no file handles left for another call.",
+                    status=503,
+                    code="busy",
+                    hint="Try again in a moment, or raise the limit of open files.",
+                    retry_after_s=1.0,
+                )
+            self._grant = inference.access.check(
+                "inference",
+                self._connection.context,
+                start_line.method,
+                self._path,
+                self._query,
+                headers,
+            )
+            if "multipart/" in headers.get("Content-Type", ""):
+                raise RequestError(
+                    "The body must be JSON, not multipart form data.",
+                    status=415,
+                    code="unsupported_media_type",
+                )
+        except AppError as error:
+            self._refused = error
+        length = headers.get("Content-Length")
+        declared = int(length) if length is not None and length.isdecimal() else 0
+        if declared > inference.max_body_bytes:
+            self._too_large()
+        elif self._refused is not None and declared > _SMALL_BODY:
+            self._answer_refusal()
+
+    def data_received(self, chunk: bytes) -> None:
+        """Collect and count the body."""
+        self._size += len(chunk)
+        if self._refused is not None:
+            return
+        if self._size > self._inference.max_body_bytes:
+            self._too_large()
+            return
+        self._chunks.append(chunk)
+
+    def finish(self) -> None:
+        """Start the exchange: the request is complete."""
+        if self._refused is not None:
+            self._answer_refusal()
+            return
+        chunks = self._chunks
+        raw = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._chunks = []
+        grant = self._grant
+        assert grant is not None  # noqa: S101 - headers_received came first
+        entry = self._entry
+        call = Call(
+            dialect=entry.dialect,
+            route=entry.route,
+            path=self._path,
+            query=self._query,
+            headers=tuple(self._headers.get_all()),
+            raw=raw,
+            request_id=self._inference.new_id("req_"),
+            owner=grant.owner,
+            allows=account_scope(grant),
+            show_account=grant.key is None,
+            surface=entry.surface,
+        )
+        sink = HttpSink(self._connection)
+        self._inference.active += 1
+        self._task = spawn(self._run(call, sink), "exchange")
+
+    def on_connection_close(self) -> None:
+        """Stop the exchange: nobody reads its answer."""
+        self._chunks = []
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self, call: Call, sink: HttpSink) -> None:
+        try:
+            await self._inference.handle(call, sink)
+        except (asyncio.CancelledError, StreamClosedError):
+            # The client has gone, or the program ends; an unfinished answer must not look whole.
+            sink.abort()
+        finally:
+            self._inference.active -= 1
+
+    def _too_large(self) -> None:
+        megabytes = self._inference.max_body_bytes // (1024 * 1024)
+        self._refused = RequestError(
+            f"The request is larger than {megabytes} MB.",
+            status=413,
+            code="request_too_large",
+            hint="advanced.max_body_mb in the settings raises the limit.",
+        )
+        self._chunks = []
+        self._answer_refusal()
+
+    def _answer_refusal(self) -> None:
+        error = self._refused
+        if error is None or self._answered or self._connection.stream.closed():
+            return
+        self._answered = True
+        request_id = self._inference.new_id("req_")
+        reply = self._entry.dialect.encode_failure(failure_of(error), request_id)
+        extra: Headers = (("x-request-id", request_id), ("x-dragoman-route", "attempts=0"))
+        if error.status == 401:
+            extra = (*extra, ("www-authenticate", 'Bearer realm="dragoman"'))
+        HttpSink(self._connection).reply(reply.status, (*reply.headers, *extra), reply.body)
+
+
+class HttpSink:
+    """Writes one answer to an HTTP/1.1 connection."""
+
+    __slots__ = ("_connection", "_loop", "started", "written_at")
+
+    def __init__(self, connection: HTTP1Connection) -> None:
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self.started = False
+        self.written_at = 0.0
+
+    def start(self, status: int, headers: Headers) -> None:
+        """Send the head of a streamed answer (chunked, or until close for HTTP/1.0)."""
+        self.started = True
+        self.written_at = self._loop.time()
+        self._connection.write_headers(_status_line(status), _fields(headers))
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece; waits while the client does not read."""
+        self.written_at = self._loop.time()
+        await self._connection.write(data)
+
+    def ping(self, data: bytes) -> bool:
+        """Send a sign of life without waiting; False when the client has gone."""
+        stream = self._connection.stream
+        if stream is None or stream.closed():
+            return False
+        self.written_at = self._loop.time()
+        if not stream.writing():
+            _quiet(self._connection.write(data))
+        return True
+
+    def finish(self) -> None:
+        """End the answer."""
+        self._connection.finish()
+
+    def reply(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer."""
+        self.started = True
+        fields = _fields(headers)
+        fields["Content-Length"] = str(len(body))
+        _quiet(self._connection.write_headers(_status_line(status), fields, body))
+        self._connection.finish()
+
+    def abort(self) -> None:
+        """Close the connection so that a broken answer cannot be taken for a whole one."""
+        stream = self._connection.stream
+        if stream is not None and not stream.closed():
+            stream.close()
+
+
+def _quiet(future: asyncio.Future[None]) -> None:
+    """Mark a write's failure as seen: the close callback handles a client that has gone."""
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def _status_line(status: int) -> ResponseStartLine:
+    return ResponseStartLine("HTTP/1.1", status, _REASONS.get(status, "Status"))
+
+
+def _fields(headers: Headers) -> HTTPHeaders:
+    fields = HTTPHeaders()
+    for key, value in headers:
+        fields.add(key, value)
+    return fields

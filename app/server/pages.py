@@ -1,0 +1,281 @@
+"""Every route that is not inference: health, models, stored responses, control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+from tornado.httputil import HTTPServerRequest
+from tornado.web import Application, RequestHandler
+
+from app.canonical.failure import failure_of
+from app.dialects.base import Dialect
+from app.errors import AppError, RequestError
+from app.keys import KeyRecord
+from app.server.caller import Access
+from app.server.guard import Grant, Kind
+from app.server.inference import decode_path
+from app.server.models import ModelRow, render_models
+
+__all__ = ["Control", "Page", "page_routes"]
+
+
+class Control(Protocol):
+    """What these routes ask of the program; ``service`` answers."""
+
+    access: Access
+    dialects: Mapping[str, Dialect]
+    new_id: Callable[[str], str]
+
+    def health(self, grant: Grant) -> dict[str, Any]:
+        """Return the body of ``GET /v1/health``, limited to the caller's scope."""
+        ...
+
+    def models(self, grant: Grant, *, demo: bool) -> list[ModelRow]:
+        """Return the models in the caller's scope."""
+        ...
+
+    def metrics(self) -> bytes:
+        """Return the metrics in Prometheus' text form."""
+        ...
+
+    def stored_response(self, owner: str, name: str) -> bytes:
+        """Return a remembered Responses answer; ``RequestError`` 404 when unknown."""
+        ...
+
+    def forget_response(self, owner: str, name: str) -> None:
+        """Drop a remembered Responses answer; ``RequestError`` 404 when unknown."""
+        ...
+
+    def stop(self) -> None:
+        """Begin to shut down."""
+        ...
+
+    async def reload(self) -> dict[str, Any]:
+        """Read the settings again; ``{"changed": bool, "problems": [str]}``."""
+        ...
+
+    async def list_keys(self) -> list[KeyRecord]:
+        """Return all keys."""
+        ...
+
+    async def create_key(self, body: bytes) -> tuple[KeyRecord, str]:
+        """Make a key from a JSON body; ``RequestError`` when it is wrong."""
+        ...
+
+    async def revoke_key(self, name: str) -> KeyRecord:
+        """Revoke a key by id, prefix or label."""
+        ...
+
+
+class Page(RequestHandler):
+    """A route with its access rule; errors take the form of the caller's dialect."""
+
+    kind: ClassVar[Kind] = "inference"
+    control: Control
+    grant: Grant
+    request_id: str
+
+    def initialize(self, control: Control) -> None:
+        """Take what the routes share."""
+        self.control = control
+        self.request_id = control.new_id("req_")
+
+    def prepare(self) -> None:
+        """Check access."""
+        self.path_kwargs = {key: decode_path(value) for key, value in self.path_kwargs.items()}
+        request: HTTPServerRequest = self.request
+        try:
+            self.grant = self.control.access.check(
+                self.kind,
+                getattr(request.connection, "context", None),
+                request.method or "GET",
+                request.path,
+                request.query,
+                request.headers,
+            )
+        except AppError as error:
+            self.refuse(error)
+
+    def set_default_headers(self) -> None:
+        """Name nothing but what the answer needs."""
+        self.clear_header("Server")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def compute_etag(self) -> None:
+        """Send no ETag: these answers change all the time."""
+
+    def send_json(self, body: Any, status: int = 200) -> None:
+        """Answer with JSON (bytes are taken as they are)."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.set_header("x-request-id", self.request_id)
+        self.finish(body if isinstance(body, bytes) else msgspec.json.encode(body))
+
+    def dialect(self) -> Dialect:
+        """Return the dialect in which the caller expects errors."""
+        return self.control.dialects[caller_dialect(self.request)]
+
+    def refuse(self, error: AppError) -> None:
+        """Answer with an error."""
+        reply = self.dialect().encode_failure(failure_of(error), self.request_id)
+        self.set_status(reply.status)
+        for key, value in reply.headers:
+            self.set_header(key, value)
+        self.set_header("x-request-id", self.request_id)
+        if error.status == 401:
+            self.set_header("WWW-Authenticate", 'Bearer realm="dragoman"')
+        self.finish(reply.body)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Turn what was raised into an answer in the caller's form."""
+        error = (kwargs.get("exc_info") or (None, None, None))[1]
+        if isinstance(error, AppError):
+            self.refuse(error)
+            return
+        messages = {404: "There is no such route.", 405: "This route does not take this method."}
+        message = messages.get(status_code, "Dragoman failed on this request.")
+        self.refuse(AppError(message, status=status_code, code=f"http_{status_code}"))
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Leave expected errors out of the log."""
+        if not isinstance(value, AppError):
+            super().log_exception(typ, value, tb)
+
+
+def caller_dialect(request: HTTPServerRequest) -> str:
+    """Tell a caller's dialect by its headers and path."""
+    if request.path.startswith("/v1beta") or "x-goog-api-key" in request.headers:
+        return "gemini"
+    if "anthropic-version" in request.headers:
+        return "anthropic"
+    return "openai_chat"
+
+
+class _Missing(Page):
+    kind = "open"
+
+    def prepare(self) -> None:
+        super().prepare()
+        if not self._finished:
+            self.refuse(
+                AppError(
+                    f"There is no route {self.request.method} {self.request.path[:200]}.",
+                    status=404,
+                    code="route_not_found",
+                    hint="The help page `Routes` lists what is served.",
+                )
+            )
+
+
+class _Alive(Page):
+    kind = "open"
+
+    def get(self) -> None:
+        self.send_json({"status": "ok"})
+
+    head = get
+
+
+class _Health(Page):
+    def get(self) -> None:
+        self.send_json(self.control.health(self.grant))
+
+
+class _Metrics(Page):
+    def get(self) -> None:
+        self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        self.finish(self.control.metrics())
+
+
+class _Models(Page):
+    def get(self, model: str | None = None) -> None:
+        demo = self.get_query_argument("demo", "") not in ("", "0")
+        rows = self.control.models(self.grant, demo=demo)
+        form = caller_dialect(self.request)
+        if model is None:
+            self.send_json(render_models(rows, form))
+            return
+        wanted = model.replace("%2F", "/").removeprefix("models/")
+        row = next((row for row in rows if row.id == wanted), None)
+        if row is None:
+            raise RequestError(
+                f"The model {wanted[:200]!r} is not listed.", status=404, code="model_not_found"
+            )
+        self.send_json(render_models([row], form, single=True))
+
+
+class _Stored(Page):
+    def get(self, name: str) -> None:
+        self.send_json(self.control.stored_response(self.grant.owner, name))
+
+    def delete(self, name: str) -> None:
+        self.control.forget_response(self.grant.owner, name)
+        self.send_json({"id": name, "object": "response", "deleted": True})
+
+
+class _Stop(Page):
+    kind = "control"
+
+    def post(self) -> None:
+        self.send_json({"stopping": True})
+        self.control.stop()
+
+
+class _Reload(Page):
+    kind = "control"
+
+    async def post(self) -> None:
+        self.send_json(await self.control.reload())
+
+
+class _Keys(Page):
+    kind = "control"
+
+    async def get(self) -> None:
+        records = await self.control.list_keys()
+        self.send_json({"keys": [_shown(record) for record in records]})
+
+    async def post(self) -> None:
+        record, plain = await self.control.create_key(self.request.body)
+        self.send_json({"key": plain, "record": _shown(record)}, 201)
+
+
+class _Revoke(Page):
+    kind = "control"
+
+    async def post(self, name: str) -> None:
+        self.send_json({"record": _shown(await self.control.revoke_key(name))})
+
+
+def _shown(record: KeyRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(record)
+    del fields["sha256"]
+    return fields
+
+
+def page_routes(control: Control, extra: list[Any] | None = None) -> Application:
+    """Return the application of these routes."""
+    shared = {"control": control}
+    routes: list[Any] = [
+        (r"/healthz", _Alive, shared),
+        (r"/v1/health", _Health, shared),
+        (r"/metrics", _Metrics, shared),
+        (r"/(?:v1|v1beta)/models", _Models, shared),
+        (r"/models", _Models, shared),
+        (r"/(?:v1|v1beta)/models/(?P<model>.+)", _Models, shared),
+        (r"/(?:v1/)?responses/(?P<name>[^/]+)", _Stored, shared),
+        (r"/admin/stop", _Stop, shared),
+        (r"/admin/config/reload", _Reload, shared),
+        (r"/admin/keys", _Keys, shared),
+        (r"/admin/keys/(?P<name>[^/]+)/revoke", _Revoke, shared),
+        *(extra or []),
+    ]
+    return Application(
+        routes,
+        default_handler_class=_Missing,
+        default_handler_args=shared,
+        log_function=lambda _handler: None,
+    )
