@@ -1,0 +1,609 @@
+"""Chat Completions requests: wire to canon.
+
+Source: https://platform.openai.com/docs/api-reference/chat/create and the types of the official
+SDK; ``reasoning``, ``cache_control``, ``top_k`` and ``reasoning_details`` as OpenRouter defines
+them. ``functions``, ``function_call`` and messages of role ``function`` are the form before tools;
+they are read as tools, and such a client is answered in its own form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.canonical.parts import (
+    Json,
+    JsonObject,
+    Native,
+    Opaque,
+    Part,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from app.canonical.reasoning import EFFORTS
+from app.canonical.request import (
+    ChatRequest,
+    Effort,
+    Message,
+    OutputFormat,
+    ReasoningConfig,
+    Role,
+    ServerTool,
+    Tool,
+    ToolChoice,
+)
+from app.dialects.base import dump
+from app.dialects.openai_chat_parts import decode_cache, decode_call, decode_part
+from app.dialects.openai_chat_thought import consumed, decode_thought
+from app.dialects.openai_chat_values import (
+    ISSUER,
+    NAME,
+    get_flag,
+    get_int,
+    get_number,
+    get_text,
+    join,
+    native_of,
+    need_list,
+    need_object,
+    need_text,
+    rest_of,
+    wrong,
+)
+from app.errors import RequestError
+
+__all__ = ["decode_chat_request", "object_schema", "stand_in_id"]
+
+_KNOWN = frozenset(
+    (
+        "model",
+        "messages",
+        "tools",
+        "functions",
+        "tool_choice",
+        "function_call",
+        "parallel_tool_calls",
+        "max_tokens",
+        "max_completion_tokens",
+        "stop",
+        "temperature",
+        "top_p",
+        "frequency_penalty",
+        "presence_penalty",
+        "seed",
+        "logprobs",
+        "top_logprobs",
+        "n",
+        "reasoning_effort",
+        "reasoning",
+        "response_format",
+        "verbosity",
+        "stream",
+        "stream_options",
+        "prompt_cache_key",
+        "user",
+        "service_tier",
+        "metadata",
+        "store",
+        "web_search_options",
+    )
+)
+_WEB_SEARCH_TYPES = frozenset(
+    ("web_search", "web_search_preview", "openrouter:web_search", "browser_search")
+)
+
+
+def decode_chat_request(body: JsonObject) -> ChatRequest:
+    """Decode a request body.
+
+    Raises:
+        RequestError: the body does not follow the dialect; ``param`` says where.
+    """
+    fields = rest_of(body, _KNOWN)
+    form: JsonObject = {}
+    max_tokens = get_int(body, "max_completion_tokens")
+    if max_tokens is None:
+        max_tokens = get_int(body, "max_tokens")
+    tools = _decode_tools(body, form)
+    return ChatRequest(
+        model=need_text(body, "model", ""),
+        messages=_decode_messages(body),
+        tools=tools,
+        tool_choice=_decode_choice(body, form),
+        parallel_tools=False if "functions" in form else get_flag(body, "parallel_tool_calls"),
+        max_tokens=max_tokens,
+        stop=_decode_stop(body, form),
+        temperature=get_number(body, "temperature"),
+        top_p=get_number(body, "top_p"),
+        # Stays in native, too: only servers whose clients send it know it.
+        top_k=get_int(body, "top_k"),
+        frequency_penalty=get_number(body, "frequency_penalty"),
+        presence_penalty=get_number(body, "presence_penalty"),
+        seed=get_int(body, "seed"),
+        logprobs=get_flag(body, "logprobs"),
+        top_logprobs=get_int(body, "top_logprobs"),
+        choices=_decode_count(body),
+        reasoning=_decode_reasoning(body, fields),
+        output=_decode_output(body, fields),
+        verbosity=get_text(body, "verbosity"),
+        stream=get_flag(body, "stream") is True,
+        include_usage=_decode_stream_options(body, fields),
+        cache_key=get_text(body, "prompt_cache_key"),
+        user=_decode_user(body, fields, form),
+        service_tier=get_text(body, "service_tier"),
+        metadata=_decode_metadata(body, fields),
+        store=get_flag(body, "store"),
+        # Never None: encoders tell by it that the request came from this dialect.
+        native=native_of(fields, form or None) or Native(NAME, {}),
+    )
+
+
+# Settings
+
+
+def _decode_count(body: JsonObject) -> int:
+    count = get_int(body, "n")
+    if count is None:
+        return 1
+    if count < 1:
+        raise RequestError("n must be at least 1.", param="n")
+    return count
+
+
+def _decode_stop(body: JsonObject, form: JsonObject) -> tuple[str, ...]:
+    value = body.get("stop")
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        form["stop"] = "text"
+        return (value,)
+    stops = need_list(value, "stop")
+    for index, stop in enumerate(stops):
+        if not isinstance(stop, str):
+            raise wrong(f"stop[{index}]", "a string", stop)
+    return tuple(str(stop) for stop in stops)
+
+
+def _decode_user(body: JsonObject, fields: JsonObject, form: JsonObject) -> str | None:
+    user = get_text(body, "user")
+    if user is None:
+        user = get_text(body, "safety_identifier")
+        if user is not None:
+            del fields["safety_identifier"]
+            form["user"] = "safety_identifier"
+    return user
+
+
+def _decode_metadata(body: JsonObject, fields: JsonObject) -> dict[str, str] | None:
+    value = body.get("metadata")
+    if value is None:
+        return None
+    metadata = need_object(value, "metadata")
+    texts = {key: item for key, item in metadata.items() if isinstance(item, str)}
+    if len(texts) < len(metadata):
+        fields["metadata"] = metadata
+        return None
+    return texts
+
+
+def _decode_stream_options(body: JsonObject, fields: JsonObject) -> bool:
+    value = body.get("stream_options")
+    if value is None:
+        return False
+    options = need_object(value, "stream_options")
+    others = rest_of(options, frozenset(("include_usage",)))
+    if others:
+        fields["stream_options"] = others
+    return get_flag(options, "include_usage", "stream_options") is True
+
+
+def _decode_output(body: JsonObject, fields: JsonObject) -> OutputFormat | None:
+    value = body.get("response_format")
+    if value is None:
+        return None
+    output = need_object(value, "response_format")
+    kind = need_text(output, "type", "response_format")
+    if kind == "text":
+        return OutputFormat("text")
+    if kind == "json_object":
+        others = rest_of(output, frozenset(("type",)))
+        if not others:
+            return OutputFormat("json_object")
+        # Together's and llama.cpp's way to give a schema.
+        fields["response_format"] = others
+        schema = output.get("schema")
+        return OutputFormat("json_object", schema if isinstance(schema, dict) else None)
+    if kind != "json_schema":
+        fields["response_format"] = output
+        return None
+    place = "response_format.json_schema"
+    inner = need_object(output.get("json_schema"), place)
+    schema = inner.get("schema")
+    others = rest_of(inner, frozenset(("name", "schema", "strict", "description")))
+    outer = rest_of(output, frozenset(("type", "json_schema")))
+    if others:
+        outer["json_schema"] = others
+    if outer:
+        fields["response_format"] = outer
+    return OutputFormat(
+        "json_schema",
+        None if schema is None else need_object(schema, f"{place}.schema"),
+        get_text(inner, "name", place),
+        get_flag(inner, "strict", place),
+        get_text(inner, "description", place),
+    )
+
+
+def _effort(value: str | None) -> Effort | None:
+    return next((effort for effort in EFFORTS if effort == value), None)
+
+
+def _decode_reasoning(body: JsonObject, fields: JsonObject) -> ReasoningConfig | None:
+    word = get_text(body, "reasoning_effort")
+    effort = _effort(word)
+    if word is not None and effort is None:
+        fields["reasoning_effort"] = word
+    value = body.get("reasoning")
+    if value is None:
+        if effort is None:
+            return None
+        return ReasoningConfig("off" if effort == "none" else "on", effort)
+    wish = need_object(value, "reasoning")
+    inner = _effort(get_text(wish, "effort", "reasoning")) or effort
+    enabled = get_flag(wish, "enabled", "reasoning")
+    excluded = get_flag(wish, "exclude", "reasoning")
+    off = enabled is False or inner == "none"
+    native: JsonObject = {"reasoning": wish}
+    if effort is not None:
+        native["reasoning_effort"] = effort
+    return ReasoningConfig(
+        "off" if off else "on",
+        inner,
+        get_int(wish, "max_tokens", "reasoning"),
+        None if excluded is None else not excluded,
+        native_of(native),
+    )
+
+
+# Tools
+
+
+def object_schema(schema: JsonObject | None) -> JsonObject:
+    """Return a schema that every service takes as that of an object."""
+    if not schema:
+        return {"type": "object", "properties": {}}
+    if schema.keys() & {"type", "anyOf", "oneOf", "allOf", "$ref"}:
+        return schema
+    return {"type": "object", **schema}
+
+
+def _decode_tools(body: JsonObject, form: JsonObject) -> tuple[Tool | ServerTool, ...]:
+    tools: list[Tool | ServerTool] = []
+    if body.get("tools") is not None:
+        for index, value in enumerate(need_list(body["tools"], "tools")):
+            tools.append(_decode_tool(value, f"tools[{index}]"))
+    functions = body.get("functions")
+    if functions is not None:
+        for index, value in enumerate(need_list(functions, "functions")):
+            place = f"functions[{index}]"
+            tools.append(_decode_function(need_object(value, place), {}, place, place))
+        if body.get("tools") is None:
+            form["functions"] = True
+    options = body.get("web_search_options")
+    if options is not None:
+        need_object(options, "web_search_options")
+        tools.append(ServerTool(NAME, {"web_search_options": options}, "web_search"))
+    return tuple(tools)
+
+
+def _decode_tool(value: Json, place: str) -> Tool | ServerTool:
+    tool = need_object(value, place)
+    kind = tool.get("type")
+    if kind == "custom":
+        return _decode_custom(tool, place)
+    if kind == "function" or (kind is None and "function" in tool):
+        outer = rest_of(tool, frozenset(("type", "function")))
+        if "function" not in tool and "name" in tool:
+            # Responses' flat form, which some editors send here.
+            return _decode_function(outer, {}, place, place)
+        inner = need_object(tool.get("function"), f"{place}.function")
+        return _decode_function(inner, outer, f"{place}.function", place)
+    if not isinstance(kind, str):
+        raise RequestError(f"{place}.type must be function or custom.", param=f"{place}.type")
+    return ServerTool(NAME, tool, "web_search" if kind in _WEB_SEARCH_TYPES else None)
+
+
+_FUNCTION_KEYS = frozenset(("name", "description", "parameters", "strict"))
+
+
+def _decode_function(inner: JsonObject, outer: JsonObject, place: str, tool_place: str) -> Tool:
+    schema = inner.get("parameters")
+    if schema is not None:
+        schema = need_object(schema, f"{place}.parameters")
+    extras = rest_of(inner, _FUNCTION_KEYS)
+    fields = dict(outer)
+    if extras:
+        fields["function"] = extras
+    return Tool(
+        need_text(inner, "name", place),
+        get_text(inner, "description", place),
+        object_schema(schema),
+        strict=get_flag(inner, "strict", place),
+        cache=decode_cache(outer) or decode_cache(inner),
+        native=native_of(fields),
+    )
+
+
+def _decode_custom(tool: JsonObject, place: str) -> Tool:
+    inner = need_object(tool.get("custom"), f"{place}.custom")
+    fields = rest_of(tool, frozenset(("type", "custom")))
+    extras = rest_of(inner, frozenset(("name", "description", "format")))
+    if extras:
+        fields["custom"] = extras
+    return Tool(
+        need_text(inner, "name", f"{place}.custom"),
+        get_text(inner, "description", f"{place}.custom"),
+        kind="custom",
+        grammar=inner.get("format"),
+        cache=decode_cache(tool),
+        native=native_of(fields),
+    )
+
+
+def _decode_choice(body: JsonObject, form: JsonObject) -> ToolChoice | None:
+    key = "function_call" if "functions" in form else "tool_choice"
+    value = body.get(key)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        match value:
+            case "auto":
+                return ToolChoice("auto")
+            case "none":
+                return ToolChoice("none")
+            case "required" | "any":
+                return ToolChoice("required")
+            case _:
+                raise RequestError(
+                    f"{key} must be none, auto, required or an object, not {value!r}.", param=key
+                )
+    choice = need_object(value, key)
+    if "functions" in form:
+        return ToolChoice("required", (need_text(choice, "name", key),))
+    kind = choice.get("type")
+    match kind:
+        case "auto":
+            return ToolChoice("auto")
+        case "none":
+            return ToolChoice("none")
+        case "required" | "any":
+            return ToolChoice("required")
+        case "allowed_tools":
+            return _decode_allowed(choice)
+    inner = choice.get("custom" if kind == "custom" else "function", choice)
+    place = join(key, "custom" if kind == "custom" else "function")
+    return ToolChoice("required", (need_text(need_object(inner, place), "name", place),))
+
+
+def _decode_allowed(choice: JsonObject) -> ToolChoice:
+    place = "tool_choice.allowed_tools"
+    allowed = need_object(choice.get("allowed_tools", choice), place)
+    names: list[str] = []
+    for index, value in enumerate(need_list(allowed.get("tools"), f"{place}.tools")):
+        where = f"{place}.tools[{index}]"
+        tool = need_object(value, where)
+        kind = "custom" if tool.get("type") == "custom" else "function"
+        inner = need_object(tool.get(kind, tool), f"{where}.{kind}")
+        names.append(need_text(inner, "name", f"{where}.{kind}"))
+    mode = get_text(allowed, "mode", place) or "auto"
+    if mode not in ("auto", "required"):
+        raise RequestError(f"{place}.mode must be auto or required.", param=f"{place}.mode")
+    return ToolChoice(
+        "required" if mode == "required" else "auto",
+        tuple(names),
+        native_of({}, "allowed_tools"),
+    )
+
+
+# Messages
+
+
+def stand_in_id(*place: object) -> str:
+    """Return a call id made of where the call stands; the same place gives the same id."""
+    text = "\0".join(map(str, place))
+    return f"call_{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:24]}"
+
+
+@dataclass(slots=True)
+class _Call:
+    id: str
+    name: str
+    kind: str
+
+
+class _Links:
+    """Joins calls and results.
+
+    Some servers number their calls anew in each turn or give parallel calls one id: here every
+    call of the conversation gets an id of its own, and results find theirs in order.
+    """
+
+    __slots__ = ("_by_id", "_counts", "_last", "_open", "_taken")
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._counts: dict[str, int] = {}
+        self._by_id: dict[str, deque[_Call]] = {}
+        self._last: dict[str, _Call] = {}
+        self._open: dict[str, _Call] = {}
+
+    def start_turn(self) -> None:
+        self._by_id.clear()
+        self._open.clear()
+
+    def add(self, call: ToolCall, *place: object) -> ToolCall:
+        wire_id = call.id or stand_in_id(*place, call.name)
+        own_id = wire_id
+        while own_id in self._taken:
+            self._counts[wire_id] = self._counts.get(wire_id, 1) + 1
+            own_id = f"{wire_id}_{self._counts[wire_id]}"
+        self._taken.add(own_id)
+        link = _Call(own_id, call.name, call.kind)
+        self._by_id.setdefault(wire_id, deque()).append(link)
+        self._last[wire_id] = link
+        self._open[own_id] = link
+        return call if call.id == own_id else replace(call, id=own_id)
+
+    def answer(self, wire_id: str | None, name: str | None) -> _Call | None:
+        if wire_id:
+            waiting = self._by_id.get(wire_id)
+            link = waiting.popleft() if waiting else self._last.get(wire_id)
+            link = link or _Call(wire_id, name or "", "function")
+        else:
+            link = next((c for c in self._open.values() if name is None or c.name == name), None)
+            if link is None:
+                return None
+        self._open.pop(link.id, None)
+        return link
+
+
+def _decode_messages(body: JsonObject) -> tuple[Message, ...]:
+    if "messages" not in body:
+        raise RequestError("messages is missing.", param="messages")
+    values = need_list(body["messages"], "messages")
+    if not values:
+        raise RequestError("messages must hold at least one message.", param="messages")
+    links = _Links()
+    messages: list[Message] = []
+    for index, value in enumerate(values):
+        place = f"messages[{index}]"
+        message = need_object(value, place)
+        role = message.get("role")
+        match role:
+            case "user" | "system" | "developer":
+                messages.append(_decode_plain(message, role, place))
+            case "assistant":
+                messages.append(_decode_assistant(message, index, place, links))
+            case "tool" | "function":
+                result = _decode_result(message, role, place, links)
+                if messages and messages[-1].role == "tool":
+                    before = messages[-1]
+                    messages[-1] = replace(before, parts=(*before.parts, result))
+                else:
+                    messages.append(Message("tool", (result,)))
+            case _:
+                raise RequestError(
+                    f"{place}.role must be system, developer, user, assistant or tool.",
+                    param=f"{place}.role",
+                )
+    return tuple(messages)
+
+
+def _decode_content(message: JsonObject, place: str) -> tuple[tuple[Part, ...], Json]:
+    """Return the parts of ``content`` and the form to remember."""
+    content = message.get("content")
+    match content:
+        case None:
+            return (), None
+        case str():
+            return ((Text(content),) if content else ()), None
+        case list():
+            where = f"{place}.content"
+            parts = tuple(decode_part(v, f"{where}[{i}]") for i, v in enumerate(content))
+            texts = all(isinstance(part, Text | Refusal) for part in parts)
+            return parts, "list" if texts else None
+        case _:
+            raise wrong(f"{place}.content", "a string or a list of parts", content)
+
+
+def _mark_last(parts: tuple[Part, ...], message: JsonObject) -> tuple[Part, ...]:
+    # LiteLLM takes a cache mark beside a string content.
+    cache = decode_cache(message)
+    if cache is not None and parts and isinstance(parts[-1], Text):
+        return (*parts[:-1], replace(parts[-1], cache=cache))
+    return parts
+
+
+_PLAIN_KEYS = frozenset(("role", "content", "name"))
+
+
+def _decode_plain(message: JsonObject, role: Role, place: str) -> Message:
+    parts, form = _decode_content(message, place)
+    native = native_of(rest_of(message, _PLAIN_KEYS), form)
+    return Message(role, _mark_last(parts, message), get_text(message, "name", place), native)
+
+
+_ASSISTANT_KEYS = frozenset(
+    ("role", "content", "name", "refusal", "tool_calls", "function_call", "audio")
+)
+
+
+def _decode_assistant(message: JsonObject, index: int, place: str, links: _Links) -> Message:
+    content, form = _decode_content(message, place)
+    if form is None and not content:
+        form = "empty" if message.get("content") == "" else None
+        if "content" not in message:
+            form = "absent"
+    thought, text_signature = decode_thought(message, ISSUER)
+    if text_signature is not None:
+        content = tuple(
+            replace(p, signature=text_signature) if isinstance(p, Text) and i == 0 else p
+            for i, p in enumerate(content)
+        )
+    parts: list[Part] = [*thought, *_mark_last(content, message)]
+    refusal = get_text(message, "refusal", place)
+    if refusal:
+        parts.append(Refusal(refusal))
+    audio = message.get("audio")
+    if audio is not None:
+        parts.append(Opaque(NAME, {"audio": need_object(audio, f"{place}.audio")}))
+    links.start_turn()
+    parts.extend(_decode_calls(message, index, place, links))
+    fields = rest_of(message, _ASSISTANT_KEYS | consumed(message))
+    return Message(
+        "assistant", tuple(parts), get_text(message, "name", place), native_of(fields, form)
+    )
+
+
+def _decode_calls(message: JsonObject, index: int, place: str, links: _Links) -> Iterable[Part]:
+    calls = message.get("tool_calls")
+    if calls is not None:
+        for number, value in enumerate(need_list(calls, f"{place}.tool_calls")):
+            call = decode_call(value, f"{place}.tool_calls[{number}]", None)
+            yield links.add(call, index, number)
+    legacy = message.get("function_call")
+    if legacy is not None:
+        function: Any = {"function": need_object(legacy, f"{place}.function_call")}
+        yield links.add(decode_call(function, f"{place}.function_call", None), index, "function")
+
+
+_RESULT_KEYS = frozenset(("role", "content", "tool_call_id"))
+
+
+def _decode_result(message: JsonObject, role: str, place: str, links: _Links) -> ToolResult:
+    name = get_text(message, "name", place)
+    call_id = get_text(message, "tool_call_id", place)
+    link = links.answer(call_id, name)
+    if link is None:
+        key = "tool_call_id" if role == "tool" else "name"
+        raise RequestError(f"{place}.{key} names no call before it.", param=f"{place}.{key}")
+    content = message.get("content")
+    if isinstance(content, dict):
+        # Not allowed, but met; the model is to see it as it is.
+        message = {**message, "content": dump(content).decode()}
+    parts, form = _decode_content(message, place)
+    if form is None and isinstance(content, list):
+        form = "parts"
+    return ToolResult(
+        link.id,
+        parts,
+        name=name,
+        kind="custom" if link.kind == "custom" else "function",
+        cache=decode_cache(message),
+        native=native_of(rest_of(message, _RESULT_KEYS), form),
+    )

@@ -1,0 +1,619 @@
+"""Chat streams from services: chunks to events.
+
+Chat streams do not say where a part begins or ends, and may interleave the fragments of
+parallel calls. Parts wait in a queue of slots in the order in which they began; only the first is
+open towards the reader, the others hold their events back. Text, refusal and reasoning end when
+anything else begins; a call ends when another part has begun and its arguments are complete JSON,
+or when the service gives its finish reason. Indices of events are given when a slot is made,
+which is the order in which slots open.
+
+The states are: before the first chunk; answering; finish reason seen (the usage chunk may still
+come); done. ``Finished`` follows on the usage chunk without choices, ``[DONE]`` or the end of
+the bytes, whichever comes first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from app.canonical.events import (
+    Annotated,
+    ArgumentsDelta,
+    Event,
+    Failed,
+    Finished,
+    PartEnded,
+    PartStarted,
+    ReasoningDelta,
+    SignatureDelta,
+    Started,
+    TextDelta,
+    UsageSeen,
+)
+from app.canonical.failure import Failure, cut_stream
+from app.canonical.parts import (
+    Json,
+    JsonObject,
+    Media,
+    Native,
+    Part,
+    Reasoning,
+    Refusal,
+    Signature,
+    Text,
+    ToolCall,
+)
+from app.canonical.response import StopReason
+from app.canonical.usage import Usage
+from app.dialects.openai_chat_answer import (
+    stop_of,
+    tidy_choice,
+    unique_id,
+)
+from app.dialects.openai_chat_chunks import (
+    CHUNK_KEYS,
+    DELTA_KEYS,
+    Call,
+    Chunk,
+    Delta,
+    decode_frame,
+    lenient_chunk,
+    object_of,
+    text_or_none,
+)
+from app.dialects.openai_chat_failure import read_error
+from app.dialects.openai_chat_parts import (
+    decode_part,
+    split_call_signature,
+)
+from app.dialects.openai_chat_thought import (
+    decode_usage,
+    detail_text,
+    details_signature,
+    open_detail,
+    sealed_part,
+    usage_extras,
+)
+from app.dialects.openai_chat_values import NAME, native_of, rest_of
+from app.dialects.sse import Frame, SseParser
+from app.errors import RequestError, Retry, UpstreamError
+
+__all__ = ["ChatStreamDecoder"]
+
+_Kind: TypeAlias = Literal["text", "refusal", "reasoning", "call", "whole"]
+_JSON_MARKS = re.compile(r'\\.?|["{}\[\]]', re.DOTALL)
+
+
+class _Balance:
+    """Says whether the JSON seen so far is one complete object; reads each character once."""
+
+    __slots__ = ("_depth", "_escape", "_seen", "_text")
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._seen = False
+        self._text = False
+        self._escape = False
+
+    def feed(self, piece: str) -> None:
+        if self._escape:
+            piece = piece[1:] if piece else piece
+            self._escape = False
+        for match in _JSON_MARKS.finditer(piece):
+            mark = match.group()
+            if mark[0] == "\\":
+                self._escape = len(mark) == 1
+            elif mark == '"':
+                self._text = not self._text
+            elif not self._text:
+                self._depth += 1 if mark in "{[" else -1
+                self._seen = True
+
+    @property
+    def complete(self) -> bool:
+        return self._seen and self._depth <= 0 and not self._text
+
+
+class _Slot:
+    """A part on its way; ``held`` keeps its events until it is open."""
+
+    __slots__ = (
+        "balance",
+        "call_id",
+        "closed",
+        "custom",
+        "details",
+        "ended",
+        "held",
+        "index",
+        "kind",
+        "name",
+        "open",
+        "part",
+        "pending",
+        "size",
+    )
+
+    def __init__(self, kind: _Kind, index: int, part: Part | None) -> None:
+        self.kind = kind
+        self.index = index
+        self.part = part
+        self.open = False
+        self.ended = False
+        self.closed = False
+        self.held: list[Event] = []
+        self.pending: list[str] = []
+        """Argument pieces that the balance has not read yet."""
+        self.balance = _Balance()
+        self.size = 0
+        self.call_id = ""
+        """The id as the service gave it."""
+        self.name = ""
+        self.custom = False
+        self.details: list[Json] = []
+
+    def is_complete(self) -> bool:
+        """Say whether a call's arguments are whole."""
+        if self.custom:
+            return True
+        for piece in self.pending:
+            self.balance.feed(piece)
+        self.pending.clear()
+        return self.balance.complete
+
+
+class ChatStreamDecoder:
+    """Decodes one upstream stream."""
+
+    __slots__ = (
+        "_audio",
+        "_calls",
+        "_choice",
+        "_done",
+        "_fields",
+        "_finish",
+        "_has_calls",
+        "_issuer",
+        "_last_call",
+        "_late",
+        "_logprobs",
+        "_message",
+        "_next",
+        "_out",
+        "_refused",
+        "_slots",
+        "_sse",
+        "_started",
+        "_taken",
+        "_usage",
+        "_usage_extras",
+    )
+
+    def __init__(self, issuer: str) -> None:
+        self._issuer = issuer
+        self._sse = SseParser()
+        self._out: list[Event] = []
+        self._slots: deque[_Slot] = deque()
+        self._calls: dict[int | str, _Slot] = {}
+        self._last_call: _Slot | None = None
+        self._taken: set[str] = set()
+        self._next = 0
+        self._started = False
+        self._done = False
+        self._finish: str | None = None
+        self._has_calls = False
+        self._refused = False
+        self._usage: Usage | None = None
+        self._usage_extras: JsonObject = {}
+        self._logprobs: dict[str, list[Json]] = {}
+        self._fields: JsonObject = {}
+        self._late: JsonObject = {}
+        self._choice: JsonObject = {}
+        self._message: JsonObject = {}
+        self._audio: JsonObject = {}
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events that ``data`` completes."""
+        self._out = []
+        if self._done:
+            return self._out
+        try:
+            for frame in self._sse.feed(data):
+                self._frame(frame)
+                if self._done:
+                    break
+        except UpstreamError as error:
+            self._fail(_bad_stream(error.message))
+        return self._out
+
+    def close(self) -> list[Event]:
+        """End the stream."""
+        self._out = []
+        if self._done:
+            return self._out
+        for frame in self._sse.close():
+            # With its finish reason seen the answer is whole: half a frame after it is no loss.
+            if self._finish is None or _is_json(frame.data):
+                self._frame(frame)
+        if not self._done:
+            if self._finish is not None:
+                self._complete()
+            else:
+                self._fail(cut_stream())
+        return self._out
+
+    # Frames
+
+    def _frame(self, frame: Frame) -> None:
+        data = frame.data
+        if data.startswith(b"[DONE]"):
+            if self._finish is None:
+                self._fail(cut_stream("It sent no finish reason."))
+            else:
+                self._complete()
+            return
+        if not data.strip():
+            return
+        body: Mapping[str, Any] | None = None
+        try:
+            try:
+                chunk = decode_frame(data)
+            except msgspec.ValidationError:
+                body = object_of(data)
+                chunk = lenient_chunk(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            self._fail(_bad_stream(f"The service sent an event that cannot be read: {error}."))
+            return
+        if chunk.error or frame.event == "error":
+            fault = chunk.error or (body if body is not None else object_of(data))
+            self._fail(read_error(fault, None))
+            return
+        self._chunk(chunk, data, body)
+
+    def _chunk(self, chunk: Chunk, data: bytes, body: Mapping[str, Any] | None) -> None:
+        if not self._started:
+            body = object_of(data) if body is None else body
+            self._start(body)
+        choice = next((c for c in chunk.choices or () if not c.index), None)
+        if choice is not None:
+            if choice.finish_reason or body is not None:
+                self._extras(object_of(data) if body is None else body)
+            if choice.delta is not None:
+                self._delta(choice.delta)
+            if choice.logprobs:
+                self._add_logprobs(choice.logprobs)
+            if choice.finish_reason:
+                self._end_all(choice.finish_reason)
+        usage = chunk.usage
+        if usage is None and isinstance(chunk.x_groq, dict):
+            usage = chunk.x_groq.get("usage")
+        if usage is not None and not self._done:
+            self._see_usage(usage)
+            if self._finish is not None and not chunk.choices:
+                self._complete()
+
+    def _start(self, body: Mapping[str, Any]) -> None:
+        self._started = True
+        created = body.get("created")
+        number = isinstance(created, int | float) and not isinstance(created, bool)
+        self._fields = rest_of(body, CHUNK_KEYS)
+        self._out.append(
+            Started(
+                text_or_none(body.get("id")) or "",
+                text_or_none(body.get("model")) or "",
+                None,
+                float(created) if number and isinstance(created, int | float) else None,
+                native_of(self._fields),
+            )
+        )
+
+    def _extras(self, body: Mapping[str, Any]) -> None:
+        """Keep unknown fields; they occur in the first and the last chunk."""
+        for key, value in rest_of(body, CHUNK_KEYS).items():
+            if key not in self._fields:
+                self._late[key] = value
+        choices = body.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if not isinstance(choice, dict) or choice.get("index"):
+                continue
+            known = frozenset(("index", "delta", "message", "finish_reason", "logprobs"))
+            self._choice.update(rest_of(choice, known))
+            delta = choice.get("delta")
+            if isinstance(delta, dict):
+                self._message.update(rest_of(delta, DELTA_KEYS))
+
+    def _add_logprobs(self, logprobs: Any) -> None:
+        for key, value in logprobs.items() if isinstance(logprobs, dict) else ():
+            if isinstance(value, list):
+                self._logprobs.setdefault(key, []).extend(value)
+
+    def _see_usage(self, body: Any) -> None:
+        usage = decode_usage(body)
+        if usage is not None and usage != self._usage:
+            self._usage = usage
+            self._usage_extras = usage_extras(body)
+            self._out.append(UsageSeen(usage))
+
+    # Parts
+
+    def _delta(self, delta: Delta) -> None:
+        thought = delta.reasoning_content or delta.reasoning
+        if thought or delta.reasoning_details:
+            keys = [key for key in ("reasoning_content", "reasoning") if getattr(delta, key)]
+            if delta.reasoning_details:
+                self._details(delta.reasoning_details, thought, keys)
+            elif thought:
+                self._thought(thought, keys)
+        if delta.content:
+            self._text("text", delta.content)
+        if delta.refusal:
+            self._refused = True
+            self._text("refusal", delta.refusal)
+        if delta.tool_calls:
+            for call in delta.tool_calls:
+                self._call(call)
+        if delta.function_call is not None:
+            self._call(Call(0, None, None, delta.function_call))
+        if delta.annotations or delta.audio or delta.images:
+            self._beside(delta)
+
+    def _beside(self, delta: Delta) -> None:
+        if isinstance(delta.annotations, list):
+            known = self._message.setdefault("annotations", [])
+            if isinstance(known, list):
+                known.extend(delta.annotations)
+        if isinstance(delta.audio, dict):
+            for key, value in delta.audio.items():
+                before = self._audio.get(key)
+                grows = key in ("data", "transcript") and isinstance(value, str)
+                self._audio[key] = before + value if grows and isinstance(before, str) else value
+        for image in delta.images if isinstance(delta.images, list) else ():
+            try:
+                part = decode_part(image, "images")
+            except RequestError:
+                continue
+            if isinstance(part, Media):
+                self._begin("whole", part).ended = True
+                self._advance()
+
+    def _text(self, kind: Literal["text", "refusal"], text: str) -> None:
+        slot = self._slots[-1] if self._slots else None
+        if slot is None or slot.kind != kind or slot.ended:
+            slot = self._begin(kind, Text("") if kind == "text" else Refusal(""))
+        event = TextDelta(slot.index, text)
+        if slot.open:
+            self._out.append(event)
+        else:
+            slot.held.append(event)
+
+    def _thought(self, text: str, keys: list[str]) -> _Slot:
+        slot = self._slots[-1] if self._slots else None
+        if slot is None or slot.kind != "reasoning" or slot.ended:
+            slot = self._begin("reasoning", Reasoning(native=native_of({}, list(keys))))
+        if text:
+            slot.size += len(text)
+            self._put(slot, ReasoningDelta(slot.index, text))
+        return slot
+
+    def _details(self, items: list[dict[str, Any]], thought: str | None, keys: list[str]) -> None:
+        raw: list[dict[str, Any]] = []
+        sealed: list[tuple[Signature, dict[str, Json]]] = []
+        for item in items:
+            opened = open_detail(item)
+            if opened is None:
+                raw.append(item)
+            else:
+                sealed.append(opened)
+        if raw or thought:
+            text = thought if thought else "".join(detail_text(item) for item in raw)
+            slot = self._thought(text, keys)
+            for item in raw:
+                _merge_detail(slot.details, item)
+        for signature, extra in sealed:
+            self._sealed(signature, extra)
+
+    def _sealed(self, signature: Signature, extra: dict[str, Json]) -> None:
+        slot = self._slots[-1] if self._slots else None
+        wanted = "text" if extra.get("part") == "text" else "reasoning"
+        if slot is None or slot.kind != wanted or slot.ended:
+            if wanted == "text":
+                return
+            slot = self._begin("reasoning", replace(sealed_part(signature, extra), signature=None))
+        self._put(slot, SignatureDelta(slot.index, signature))
+        if wanted == "reasoning":
+            slot.ended = True
+            self._advance()
+
+    def _call(self, call: Call) -> None:
+        inner = call.custom or call.function
+        name = (inner.name if inner is not None else None) or ""
+        text = (call.custom.input if call.custom is not None else None) or ""
+        if call.custom is None and call.function is not None:
+            text = call.function.arguments or ""
+        slot = self._find_call(call, name)
+        if slot is None:
+            if not name and not call.id and not text:
+                return
+            slot = self._begin_call(call)
+        if call.type == "custom" or call.custom is not None:
+            slot.custom = True
+        if name and not slot.name:
+            slot.name = name
+        if call.id and not slot.call_id:
+            slot.call_id = call.id
+        if text:
+            slot.size += len(text)
+            if not slot.custom:
+                slot.pending.append(text)
+            self._put(slot, ArgumentsDelta(slot.index, text))
+        signature, _ = split_call_signature(call.extra_content, self._issuer)
+        if signature is not None:
+            self._put(slot, SignatureDelta(slot.index, signature))
+        self._advance()
+
+    def _find_call(self, call: Call, name: str) -> _Slot | None:
+        if call.index is not None:
+            slot = self._calls.get(call.index)
+        elif call.id:
+            slot = self._calls.get(call.id)
+        elif name and self._last_call is not None and self._last_call.name:
+            return None
+        else:
+            slot = self._last_call
+        if slot is None or not name or not slot.name:
+            return slot
+        # Some servers give every call the index 0: another id, or a name after a whole call, is
+        # another call. Others repeat name and id in every fragment of one.
+        if call.id and slot.call_id and call.id != slot.call_id:
+            return None
+        return None if not call.id and slot.is_complete() else slot
+
+    def _begin_call(self, call: Call) -> _Slot:
+        slot = self._begin("call", None)
+        self._has_calls = True
+        self._last_call = slot
+        if call.index is not None:
+            self._calls[call.index] = slot
+        if call.id:
+            self._calls[call.id] = slot
+        return slot
+
+    # Slots
+
+    def _begin(self, kind: _Kind, part: Part | None) -> _Slot:
+        if self._slots and self._slots[-1].kind != "call":
+            self._slots[-1].ended = True
+        slot = _Slot(kind, self._next, part)
+        self._next += 1
+        self._slots.append(slot)
+        self._advance()
+        return slot
+
+    def _put(self, slot: _Slot, event: Event) -> None:
+        if slot.open:
+            if not slot.closed:
+                self._out.append(event)
+        else:
+            slot.held.append(event)
+
+    def _advance(self) -> None:
+        """Open the first slot, and end those that are complete."""
+        slots = self._slots
+        while slots:
+            slot = slots[0]
+            if not slot.open:
+                if slot.kind == "call" and not slot.name and not slot.ended:
+                    return
+                self._open(slot)
+            if slot.kind == "call" and not slot.ended and len(slots) > 1:
+                slot.ended = slot.is_complete()
+            if not slot.ended:
+                return
+            self._close(slot)
+            slots.popleft()
+
+    def _open(self, slot: _Slot) -> None:
+        part = slot.part
+        if part is None:
+            call_id = unique_id(slot.call_id, self._taken)
+            part = ToolCall(call_id, slot.name, "", "custom" if slot.custom else "function")
+        self._out.append(PartStarted(slot.index, part))
+        self._out.extend(slot.held)
+        slot.held.clear()
+        slot.open = True
+
+    def _close(self, slot: _Slot) -> None:
+        if slot.kind == "call" and not slot.custom and not slot.size:
+            self._out.append(ArgumentsDelta(slot.index, "{}"))
+        if slot.details:
+            signature = details_signature(slot.details, self._issuer)
+            if signature is not None:
+                self._out.append(SignatureDelta(slot.index, signature))
+            else:
+                fields: JsonObject = {"reasoning_details": slot.details}
+                self._out.append(Annotated(slot.index, Native(NAME, fields)))
+        slot.closed = True
+        self._out.append(PartEnded(slot.index))
+
+    # Ends
+
+    def _end_all(self, finish: str) -> None:
+        for slot in self._slots:
+            slot.ended = True
+        self._advance()
+        if finish == "error":
+            self._fail(_bad_stream("The service ended its answer with an error."))
+        else:
+            self._finish = finish
+
+    def _complete(self) -> None:
+        for slot in self._slots:
+            slot.ended = True
+        self._advance()
+        self._done = True
+        fields = self._late
+        if self._audio:
+            self._message["audio"] = self._audio
+        choice: JsonObject = dict(self._choice)
+        if self._logprobs:
+            choice["logprobs"] = {key: list(value) for key, value in self._logprobs.items()}
+        inner = tidy_choice(choice, self._message)
+        if self._usage_extras:
+            fields["usage"] = self._usage_extras
+        if inner:
+            fields["choices"] = [inner]
+        stop: StopReason = stop_of(self._finish, calls=self._has_calls, refused=self._refused)
+        self._out.append(Finished(stop, self._usage, None, native_of(fields)))
+
+    def _fail(self, failure: Failure) -> None:
+        if self._slots and self._slots[0].open:
+            self._out.append(PartEnded(self._slots[0].index))
+        self._slots.clear()
+        self._done = True
+        self._out.append(Failed(failure))
+
+
+def _is_json(data: bytes) -> bool:
+    if data.startswith(b"[DONE]"):
+        return True
+    try:
+        object_of(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _bad_stream(message: str) -> Failure:
+    return Failure(
+        status=502,
+        message=message,
+        kind="server",
+        code="upstream_protocol",
+        scope="service",
+        retry=Retry.NEXT_ACCOUNT,
+    )
+
+
+def _merge_detail(details: list[Json], item: dict[str, Any]) -> None:
+    """Add a fragment of ``reasoning_details``: those of one type and index are one item."""
+    last = details[-1] if details else None
+    if (
+        isinstance(last, dict)
+        and last.get("type") == item.get("type")
+        and last.get("index") == item.get("index")
+    ):
+        for key, value in item.items():
+            before = last.get(key)
+            grows = key in ("text", "summary", "data")
+            if grows and isinstance(before, str) and isinstance(value, str):
+                last[key] = before + value
+            elif value is not None:
+                last[key] = value
+    else:
+        details.append(dict(item))
