@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
-from app.config import Account, Capability, Config, Pattern, Provider, SecretRef
+from app.config import Account, Capability, Config, Pattern, Provider
 from app.configtext import load
 from app.errors import ConfigError, ConfigProblem
 from app.paths import Paths, write_private
@@ -231,8 +230,6 @@ def _model_of(annotation: Any) -> type[BaseModel] | None:
 def _render(value: Any) -> str:
     """Return a value as YAML's flow form; text is quoted unless it is a plain word."""
     match value:
-        case FieldInfo() | SecretRef():
-            raise TypeError("no value to show")
         case str():
             plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", value)
             return value if plain and value not in ("null", "true", "false") else json.dumps(value)

@@ -144,6 +144,7 @@ def test_unknown_key_that_is_near_nothing_lists_what_there_is():
         ("upstream: {idle_timeout_s: .nan}", "upstream.idle_timeout_s", "expected a number"),
         ("upstream: {transport: h2}", "upstream.transport", "expected 'fast' or 'httpx'"),
         ("upstream: {proxy: 'ftp://h'}", "upstream.proxy", "socks5"),
+        ("upstream: {proxy: 'http://h:x'}", "upstream.proxy", "expected a URL such as"),
         ("database: {url: 'mysql://h/d'}", "database.url", "expected postgresql+psycopg://"),
         ("logging: {level: loud}", "logging.level", "expected 'debug', 'info'"),
         ("models: {default: 5}", "models.default", "expected text"),

@@ -144,3 +144,19 @@ def test_lock_is_released_from_another_thread(folders):
     with ThreadPoolExecutor(1) as pool:
         pool.submit(instance.release).result()
     assert read(*folders).state == "none"
+
+
+def test_file_that_cannot_be_replaced_frees_the_folder_again(folders):
+    (folders[1] / "instance.json").mkdir(parents=True)
+    with pytest.raises(AppError) as caught:
+        Instance.acquire(*folders)
+    assert caught.value.code == "data_dir_unusable"
+    (folders[1] / "instance.json").rmdir()
+    Instance.acquire(*folders).release()
+
+
+def test_lock_that_is_no_file_is_our_error_when_looked_at(folders):
+    (folders[0] / "dragoman.lock").mkdir(parents=True)
+    with pytest.raises(AppError) as caught:
+        read(*folders)
+    assert caught.value.code == "data_dir_unusable"

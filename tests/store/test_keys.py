@@ -160,3 +160,16 @@ def test_same_hash_twice_is_a_conflict_of_ours(keys, database):
         connection.execute(table.insert().values(**row))
     assert caught.value.code == "store_conflict"
     assert record.sha256 not in str(caught.value.__cause__)
+
+
+def test_key_that_another_program_removes_meanwhile_is_not_found(database):
+    class Removing(Keys):
+        def load_all(self):
+            with self._database.write() as connection:
+                connection.execute(table.delete())
+            return super().load_all()
+
+    Keys(database).create("client", "laptop")
+    with pytest.raises(RequestError) as caught:
+        Removing(database).revoke("laptop")
+    assert caught.value.code == "key_not_found"
