@@ -393,7 +393,8 @@ class _Encoder:
             return dict(tool.body)
         path = f"tools[{index}]"
         choice = self.request.tool_choice
-        if choice is not None and {tool.body.get("name"), tool.body.get("type")} & {*choice.names}:
+        called = (tool.body.get("name"), tool.body.get("type"))
+        if choice is not None and any(name in called for name in choice.names):
             raise TranslationError("Gemini has no such tool, and the request demands it.", path)
         key = _SERVER_TOOLS.get(tool.purpose or "")
         if key is None:
