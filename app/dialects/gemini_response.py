@@ -177,6 +177,9 @@ class Answer:
     """A tool call was seen."""
     filled: bool = False
     """Anything but thought was seen."""
+    bare: bool = False
+    """There is a candidate, but it never had content."""
+    chosen: bool = False
     taken: set[str] = field(default_factory=set)
 
     def take_body(self, body: JsonObject) -> JsonObject | None:
@@ -210,6 +213,10 @@ class Answer:
         candidate = dict(chosen)
         if "finishReason" in candidate:
             self.reason = string(candidate.pop("finishReason"), "candidates[0].finishReason")
+        self.bare = "content" not in candidate and (self.bare or not self.chosen)
+        self.chosen = True
+        if candidate.get("index") == 0:
+            del candidate["index"]  # written for every answer
         content = fields(candidate.pop("content", {}), "candidates[0].content")
         parts = content.pop("parts", [])
         if content.get("role") == "model":
@@ -242,12 +249,7 @@ class Answer:
     @property
     def blocked(self) -> bool:
         """Whether the prompt was refused before anything was generated."""
-        feedback = self.top.get("promptFeedback")
-        return (
-            self.reason is None
-            and isinstance(feedback, dict)
-            and ("blockReason" in feedback or "block_reason" in feedback)
-        )
+        return not self.chosen and _says_blocked(self.top.get("promptFeedback"))
 
     def blocked_part(self) -> Refusal | None:
         """Return the service's words about a blocked prompt."""
@@ -280,13 +282,17 @@ class Answer:
         kept: JsonObject = dict(self.top)
         if self.candidate:
             kept["candidate"] = self.candidate
-        if self.content:
-            kept["content"] = self.content
+        if self.content or self.bare:
+            kept["content"] = self.content or None
         if self.usage_rest:
             kept["usageMetadata"] = self.usage_rest
         if self.reason is not None and FINISH[stop] != self.reason:
             kept["finishReason"] = self.reason
         return Native(DIALECT, kept) if kept else None
+
+
+def _says_blocked(feedback: Json) -> bool:
+    return isinstance(feedback, dict) and bool(feedback.keys() & {"blockReason", "block_reason"})
 
 
 def render_time(created: float) -> str | None:
@@ -323,10 +329,8 @@ def _decode(body: JsonObject, issuer: str) -> ChatResponse:
     else:
         where = "candidates[0].content.parts"
         for number, item in enumerate(array(candidate["parts"], where)):
-            for part in decode_part(
-                item, f"{where}[{number}]", lambda v: (Signature(issuer, v), None)
-            ):
-                parts.append(answer.take_part(part))
+            found = decode_part(item, f"{where}[{number}]", lambda v: (Signature(issuer, v), None))
+            parts.extend(answer.take_part(part) for part in found)
     stop = answer.stop()
     return ChatResponse(
         id=answer.id,
@@ -461,26 +465,21 @@ def frame(parts: list[Json], finish: str, kept: Mapping[str, Json], *, blocked: 
         blocked: nothing was generated; with ``promptFeedback`` in ``kept`` there is no candidate.
     """
     rest = {key: value for key, value in kept.items() if key not in _TOLD}
-    if (
-        blocked
-        and "promptFeedback" in rest
-        and "candidate" not in kept
-        and "finishReason" not in kept
-    ):
+    feedback = kept.get("promptFeedback")
+    if blocked and "finishReason" not in kept and _says_blocked(feedback):
         return rest
-    content: JsonObject = {"role": "model"}
-    if parts:
-        content["parts"] = parts
-    own_content = kept.get("content")
-    if isinstance(own_content, dict):
-        content.update(own_content)
-    reason = kept.get("finishReason", finish)
-    candidate: JsonObject = {"content": content, "finishReason": reason}
+    candidate: JsonObject = {"finishReason": kept.get("finishReason", finish), "index": 0}
+    own_content = kept.get("content", {})
+    if parts or own_content is not None:
+        content: JsonObject = {"role": "model"}
+        if parts:
+            content["parts"] = parts
+        if isinstance(own_content, dict):
+            content.update(own_content)
+        candidate["content"] = content
     own_candidate = kept.get("candidate")
     if isinstance(own_candidate, dict):
         candidate.update(own_candidate)
-    elif not kept:
-        candidate["index"] = 0
     others = kept.get("candidates")
     candidates: list[Json] = [candidate, *(others if isinstance(others, list) else ())]
     return {"candidates": candidates, **rest}
