@@ -273,16 +273,40 @@ def test_the_program_takes_the_place_of_the_script_with_its_exit_code_and_output
 # The lock files
 
 
-def pins(name):
-    """Return what a lock file pins: name → version. Markers are left out."""
-    text = (ROOT / name).read_text("utf-8")
-    return dict(re.findall(r"^([a-z0-9.-]+)==([^ ;\\\n]+)", text, re.MULTILINE))
+SYSTEMS = [
+    {"sys_platform": "linux", "platform_machine": "x86_64"},
+    {"sys_platform": "linux", "platform_machine": "aarch64"},
+    {"sys_platform": "darwin", "platform_machine": "arm64"},
+    {"sys_platform": "darwin", "platform_machine": "x86_64"},
+    {"sys_platform": "win32", "platform_machine": "AMD64"},
+]
+ENVIRONMENTS = [
+    {**system, "python_version": f"3.{minor}", "python_full_version": f"3.{minor}.0"}
+    for system in SYSTEMS
+    for minor in range(bootstrap.OLDEST[1], bootstrap.NEWEST[1] + 1)
+]
+
+
+def wanted(requirements, environment):
+    """Parse the requirements that count in an environment."""
+    parsed = map(Requirement, requirements)
+    return [one for one in parsed if one.marker is None or one.marker.evaluate(environment)]
+
+
+def pins(lock, environment):
+    """Return what a lock file pins in an environment: name and version."""
+    text = (ROOT / lock).read_text("utf-8")
+    lines = re.findall(r"^([a-z0-9].*?) \\$", text, re.MULTILINE)
+    pairs = [(one.name, str(one.specifier)[2:]) for one in wanted(lines, environment)]
+    assert len(dict(pairs)) == len(pairs), "a package is pinned twice"
+    return dict(pairs)
 
 
 def plain(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda e: "-".join(e.values()))
 @pytest.mark.parametrize(
     ("lock", "requirements"),
     [
@@ -290,16 +314,20 @@ def plain(name):
         (bootstrap.TEST_LOCK, PROJECT["project"]["dependencies"]),
         (bootstrap.TEST_LOCK, PROJECT["dependency-groups"]["test"]),
     ],
+    ids=["run", "run in test", "test"],
 )
-def test_the_lock_files_satisfy_the_project(lock, requirements):
-    pinned = pins(lock)
-    for requirement in map(Requirement, requirements):
+def test_the_lock_files_satisfy_the_project_everywhere(lock, requirements, environment):
+    pinned = pins(lock, environment)
+    for requirement in wanted(requirements, environment):
         version = pinned.get(plain(requirement.name), "0")
         assert requirement.specifier.contains(Version(version)), f"{requirement}: run lock again"
 
 
-def test_the_test_lock_holds_all_of_the_run_lock():
-    assert pins(bootstrap.RUN_LOCK).items() <= pins(bootstrap.TEST_LOCK).items()
+@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda e: "-".join(e.values()))
+def test_the_test_lock_holds_all_of_the_run_lock(environment):
+    run, test = pins(bootstrap.RUN_LOCK, environment), pins(bootstrap.TEST_LOCK, environment)
+    assert len(run) > 20
+    assert run.items() <= test.items()
 
 
 @pytest.mark.parametrize("lock", [bootstrap.RUN_LOCK, bootstrap.TEST_LOCK])
