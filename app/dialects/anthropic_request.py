@@ -605,17 +605,20 @@ def _decode_message(raw: Json, path: str) -> list[Message]:
             f"{path}.role must be 'user', 'assistant' or 'system', not {shown}.",
             param=f"{path}.role",
         )
+    place: Literal["user", "assistant", "system"] = (
+        "user" if role == "user" else "assistant" if role == "assistant" else "system"
+    )
     native = _native(rest_of(body, _MESSAGE_KEYS))
     content = body.get("content")
     if isinstance(content, str):
-        return [Message(role, (Text(content),) if content else (), native=native)]
+        return [Message(place, (Text(content),) if content else (), native=native)]
     if not isinstance(content, list):
         raise _wrong(f"{path}.content", "a string or a list of content blocks", content)
     parts = _note_list(tuple(decode_blocks(content, f"{path}.content", str(role))))
     if role == "system" and not all(isinstance(part, Text) for part in parts):
         raise RequestError(f"{path}.content of a system message must be text.", param=path)
     if role != "user":
-        return [Message(role, parts, native=native)]
+        return [Message(place, parts, native=native)]
     return _split_results(parts, native)
 
 
@@ -1217,7 +1220,7 @@ class _Encoder:
         if limit is not None and most is not None and limit > most:
             self._losses.add("max_tokens", f"lowered to {most}, the model's maximum")
             limit = most
-        think = self._wanted_thought(limit or most)
+        think = self._wanted_thought(most if limit is None else limit)
         if limit is None:
             limit = most or DEFAULT_MAX_TOKENS
             budget = (think.thinking or {}).get("budget_tokens")
