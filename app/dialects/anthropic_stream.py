@@ -293,30 +293,10 @@ def _answer_blocks(
         case Refusal(text=text):
             if text:
                 yield {"type": "text", "text": text}
-        case Reasoning(text=text, signature=signature):
-            if _is_own_redacted(part, signature):
-                data = "" if signature is None else signature.value
-                yield {"type": "redacted_thinking", "data": data, **own_fields(part.native)}
-            elif text or signature is not None:
-                slot = _slot(part, signature)
-                yield {"type": "thinking", "thinking": text, "signature": slot} | own_fields(
-                    part.native
-                )
-        case ToolCall(signature=signature):
-            call_id = _call_id(part, reply, taken)
-            if signature is not None:
-                yield {
-                    "type": "thinking",
-                    "thinking": "",
-                    "signature": _call_seal(call_id, signature),
-                }
-            yield {
-                "type": "tool_use",
-                "id": call_id,
-                "name": part.name,
-                "input": _call_input(part, path, losses),
-                **call_fields(part),
-            }
+        case Reasoning():
+            yield from _thought_blocks(part)
+        case ToolCall():
+            yield from _call_blocks(part, path, reply, taken, losses)
         case Opaque(dialect=dialect, body=body):
             if dialect == NAME:
                 yield dict(body)
@@ -327,6 +307,40 @@ def _answer_blocks(
             yield {"type": "text", "text": _media_note(part)}
         case ToolResult():
             losses.add(path, "answers hold no tool results")
+
+
+def _thought_blocks(part: Reasoning) -> Iterable[Json]:
+    signature = part.signature
+    if _is_own_redacted(part, signature):
+        yield _redacted_block(part, signature)
+    elif part.text or signature is not None:
+        yield {
+            "type": "thinking",
+            "thinking": part.text,
+            "signature": _slot(part, signature),
+            **own_fields(part.native),
+        }
+
+
+def _redacted_block(part: Reasoning, signature: Signature | None) -> JsonObject:
+    data = "" if signature is None else signature.value
+    return {"type": "redacted_thinking", "data": data, **own_fields(part.native)}
+
+
+def _call_blocks(
+    part: ToolCall, path: str, reply: ReplyContext, taken: set[str], losses: LossList
+) -> Iterable[Json]:
+    call_id = _call_id(part, reply, taken)
+    if part.signature is not None:
+        slot = _call_seal(call_id, part.signature)
+        yield {"type": "thinking", "thinking": "", "signature": slot}
+    yield {
+        "type": "tool_use",
+        "id": call_id,
+        "name": part.name,
+        "input": _call_input(part, path, losses),
+        **call_fields(part),
+    }
 
 
 def _call_input(call: ToolCall, path: str, losses: LossList) -> JsonObject:
@@ -807,7 +821,7 @@ class AnthropicEncoder:
         self._frame = b""
         self._section = 0
         self._signature: Signature | None = None
-        self._late: tuple[str, Signature] | None = None
+        self._late: str | None = None
         self._custom: list[str] = []
         self._taken: set[str] = set()
         self._started = False
@@ -878,6 +892,8 @@ class AnthropicEncoder:
                 self._finish(event, out)
             case Failed(failure=failure):
                 self._done = True
+                self._part = None
+                self._opened = False
                 out.append(_event(b"error", {"type": "error", "error": self._error_body(failure)}))
             case _:
                 pass
@@ -965,7 +981,7 @@ class AnthropicEncoder:
         signature = call.signature or ahead
         if signature is not None:
             self._carry(call_id, signature, out)
-        self._late = None if signature is not None else (call_id, Signature("none", ""))
+        self._late = call_id if signature is None else None
         block: JsonObject = {"type": "tool_use", "id": call_id, "name": call.name, "input": {}}
         block.update(call_fields(call))
         self._open(block, _INPUT_DELTA, out)
@@ -1035,15 +1051,13 @@ class AnthropicEncoder:
         if self._opened:
             self._shut(out)
         if isinstance(part, ToolCall) and self._late is not None and self._signature is not None:
-            self._carry(self._late[0], self._signature, out)
+            self._carry(self._late, self._signature, out)
         self._late = None
 
     def _end_thought(self, part: Reasoning, out: list[bytes]) -> None:
         signature = self._signature
         if _is_own_redacted(part, signature):
-            data = "" if signature is None else signature.value
-            block: JsonObject = {"type": "redacted_thinking", "data": data}
-            self._open({**block, **own_fields(part.native)}, _TEXT_DELTA, out)
+            self._open(_redacted_block(part, signature), _TEXT_DELTA, out)
             return
         if not self._opened:
             if signature is None:
