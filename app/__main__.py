@@ -1,0 +1,76 @@
+"""Where the program starts.
+
+``serve``, ``--version`` and the bare command are read here by hand: they need neither typer nor
+rich, whose import would cost a third of the time that ``serve`` has until its first answer. A call
+that is not understood here goes to the full command line, which explains what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["main"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Serve:
+    config: str | None = None
+    port: int | None = None
+    background: bool = False
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code.
+
+    Args:
+        arguments: words after the program's name; those of this process by default.
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words == ["--version"]:
+        from app import __version__
+
+        print(f"dragoman {__version__}")  # noqa: T201 - the answer
+        return 0
+    if not words:
+        from app.cli.foreground import run
+
+        return run(greet=True)
+    if words[0] == "serve" and (options := _parse_serve(words[1:])) is not None:
+        from app.cli.foreground import run
+
+        return run(options.config, options.port, background=options.background)
+    from app.cli import program
+
+    return program.run(words)
+
+
+def _parse_serve(words: Sequence[str]) -> _Serve | None:
+    """Return the options of ``serve``, or None for anything but a right call without ``--help``."""
+    config: str | None = None
+    port: int | None = None
+    background = False
+    rest = list(words)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if name == "--background" and not equals:
+            background = True
+            continue
+        if name not in ("--config", "--port"):
+            return None
+        if not equals:
+            if not rest:
+                return None
+            value = rest.pop(0)
+        if name == "--config":
+            config = value
+        elif value.isascii() and value.isdecimal() and int(value) <= 65_535:
+            port = int(value)
+        else:
+            return None
+    return _Serve(config, port, background)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

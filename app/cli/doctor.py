@@ -1,0 +1,174 @@
+"""``dragoman doctor``: what works, what does not, and what to do about it.
+
+The checks go from the ground up: interpreter, settings, folders, clock, port, the instance, and at
+last one real answer through each account. Where no instance runs, one is started on a free port
+with the user's own settings for the time of the checks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer  # noqa: TID253 - __main__ imports this room only for a command
+
+from app.cli import probe
+from app.cli.checks import (
+    Check,
+    check_clock,
+    check_config,
+    check_folders,
+    check_instance,
+    check_loopback,
+    check_port,
+    check_python,
+)
+from app.cli.client import Client
+from app.cli.launch import STOP_S, end, launch
+from app.cli.running import client_of, find_running, places
+from app.cli.serve import ConfigOption
+from app.cli.status import JsonOption
+from app.cli.terminal import FAILED, render_span, show_json, show_verdict
+from app.errors import AppError
+from app.instance import InstanceRecord
+from app.paths import Paths
+
+__all__ = ["check_accounts", "doctor", "examine"]
+
+_ANSWER_S = 120.0
+"""A model that thinks may be silent this long before its first token."""
+
+
+def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Check everything, with one short real answer per account; exit code 1 when a check failed."""
+    done: list[Check] = []
+    for check in examine(config):
+        done.append(check)
+        if not as_json:  # each as soon as it is known: an answer may take a while
+            show_verdict(check.verdict, check.text, check.hint)
+    failed = any(check.verdict == "failed" for check in done)
+    if as_json:
+        show_json({"ok": not failed, "checks": done})
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def examine(config_path: str | None) -> Iterator[Check]:
+    """Yield the outcome of every check in order; what cannot be checked any more is left out."""
+    from app.configfile import locate
+
+    paths = places()
+    yield check_python()
+    outcome, config = check_config(locate(config_path, os.environ), os.environ)
+    yield outcome
+    folders = check_folders(paths)
+    yield folders
+    yield check_clock(paths)
+    try:
+        record = find_running(paths)
+    except AppError as error:
+        yield Check("instance", "failed", error.message, error.hint)
+        return
+    if config is not None:
+        yield check_port(config, record)
+    if record is not None:
+        yield from _examine_instance(record)
+    elif config is not None and folders.verdict != "failed":
+        yield from _examine_temporary(config_path, paths)
+
+
+def _examine_temporary(config_path: str | None, paths: Paths) -> Iterator[Check]:
+    try:
+        with _temporary(config_path, paths) as record:
+            yield from _examine_instance(record)
+    except AppError as error:
+        yield Check("instance", "failed", error.message, error.hint)
+
+
+@contextmanager
+def _temporary(config_path: str | None, paths: Paths) -> Iterator[InstanceRecord]:
+    """Run an instance on a free port until the block ends."""
+    named = [] if config_path is None else ["--config", config_path]
+    launched = launch([*named, "--port", "0"], paths)
+    try:
+        yield launched.record
+    finally:
+        end(launched.record, paths)
+        launched.process.wait(STOP_S)
+
+
+def _examine_instance(record: InstanceRecord) -> Iterator[Check]:
+    yield check_loopback(record.port)
+    outcome = check_instance(client_of(record))
+    yield outcome
+    if outcome.verdict != "failed":
+        yield from check_accounts(client_of(record, timeout_s=_ANSWER_S))
+
+
+def check_accounts(client: Client) -> Iterator[Check]:
+    """Yield one check per account that is switched on, by a real answer; without any, the demo's.
+
+    An account that is cooling is not asked: that would make it worse.
+    """
+    try:
+        health = client.get("/v1/health")
+        models: list[dict[str, Any]] = client.get("/v1/models")["data"]
+    except AppError as error:
+        yield Check("accounts", "failed", error.message, error.hint)
+        return
+    accounts = [a for p in health.get("providers", ()) for a in p.get("accounts", ())]
+    for account in accounts:
+        if account["state"] != "disabled":
+            yield _check_account(client, account, models)
+    if accounts:
+        return
+    if any(model["id"] == probe.DEMO_MODEL for model in models):
+        yield _answer_check(client, "demo", probe.DEMO_MODEL, "The demo model")
+    else:
+        yield Check(
+            "demo",
+            "warning",
+            "There is no account, and the demo models are switched off: nothing can answer.",
+            "Add a provider with `dragoman config edit`.",
+        )
+
+
+def _check_account(client: Client, account: dict[str, Any], models: list[dict[str, Any]]) -> Check:
+    name = f"account {account['id']}"
+    reason = account.get("reason") or ""
+    match account["state"]:
+        case "cooling":
+            text = f"The account {account['id']} has to wait: {reason or 'its limit is reached'}."
+            return Check(name, "warning", text, "It is used again by itself.")
+        case "unusable" | "refused":
+            text = f"The account {account['id']} cannot be used: {reason or account['state']}."
+            return Check(name, "failed", text, "Correct it with `dragoman config edit`.")
+    model = probe.model_for(account["id"], models)
+    if model is None:
+        return Check(
+            name,
+            "warning",
+            f"The account {account['id']} lists no model, so it was not asked.",
+            "Name its models in the settings: `models: [name]` beside its key.",
+        )
+    return _answer_check(client, name, model, f"The account {account['id']}")
+
+
+def _answer_check(client: Client, name: str, model: str, who: str) -> Check:
+    try:
+        answer = probe.ask(client, model)
+    except AppError as error:
+        return Check(name, "failed", f"{who} gave no answer ({model}): {error.message}", error.hint)
+    noun = "token" if answer.tokens == 1 else "tokens"
+    return Check(
+        name,
+        "ok",
+        f"{who} answered: {answer.tokens} {noun}, the first after {_render_wait(answer.first_s)} "
+        f"({model}).",
+    )
+
+
+def _render_wait(seconds: float) -> str:
+    return render_span(seconds) if seconds >= 10 else f"{seconds:.2f} s"

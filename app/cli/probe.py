@@ -1,0 +1,112 @@
+"""One short streamed answer, timed: the doctor's proof that an account works."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from app.cli.client import Client
+from app.errors import AppError, UpstreamError
+
+__all__ = ["DEMO_MODEL", "Answer", "ask", "model_for"]
+
+DEMO_MODEL = "demo-chat"
+
+_MAX_TOKENS = 16
+"""Enough to see that text comes; the least that the Responses services take."""
+
+_NOT_FOR_CHAT = re.compile(
+    r"(?i)embed|image|audio|speech|tts|whisper|transcri|moderation|realtime|rerank|video|vision-ocr"
+)
+"""Words in names of models that do not chat; a service may list these first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came: ``tokens`` of output, by the service's count where it gave one."""
+
+    tokens: int
+    first_s: float
+    """Seconds until the first token."""
+    total_s: float
+
+
+def model_for(account_id: str, models: list[dict[str, Any]]) -> str | None:
+    """Return a name under which exactly this account is asked, or None when it lists no model.
+
+    Args:
+        account_id: ``provider/label``.
+        models: ``data`` of ``GET /v1/models``.
+    """
+    names = [
+        model["id"]
+        for model in models
+        if account_id in model.get("x_dragoman", {}).get("accounts", ())
+    ]
+    chosen = next((name for name in names if not _NOT_FOR_CHAT.search(name)), None)
+    chosen = chosen or next(iter(names), None)
+    return None if chosen is None else f"{account_id}/{chosen}"
+
+
+def ask(client: Client, model: str, *, now: Callable[[], float] = time.monotonic) -> Answer:
+    """Ask a model for a word and read the stream to its end.
+
+    Raises:
+        AppError: the instance refused, the stream holds an error, or it ended without an answer.
+    """
+    begun = now()
+    first: float | None = None
+    pieces, counted, ended = 0, None, False
+    request = {
+        "model": model,
+        "messages": [{"role": "user", "content": "Reply with the word: ready"}],
+        "max_tokens": _MAX_TOKENS,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    for line in client.stream("/v1/chat/completions", request):
+        data = line.removeprefix(b"data:").strip()
+        if not line.startswith(b"data:"):
+            continue  # a comment that keeps the connection open, or the end of an event
+        if data == b"[DONE]":
+            ended = True
+            break
+        chunk = _chunk(data)
+        if _has_token(chunk):
+            first = now() if first is None else first
+            pieces += 1
+        if usage := chunk.get("usage"):
+            counted = usage.get("completion_tokens")
+    if not ended or first is None:
+        raise UpstreamError(
+            "The answer ended early." if not ended else "The answer holds no text.",
+            code="upstream_incomplete",
+        )
+    return Answer(pieces if counted is None else counted, first - begun, now() - begun)
+
+
+def _chunk(data: bytes) -> dict[str, Any]:
+    """Return one event of the stream; raise when it says that the answer failed."""
+    try:
+        chunk: dict[str, Any] = msgspec.json.decode(data, type=dict)
+    except msgspec.DecodeError as error:
+        raise UpstreamError("The stream holds something that is no event.") from error
+    if failure := chunk.get("error"):
+        text = failure.get("message") if isinstance(failure, dict) else failure
+        raise AppError(str(text), code="answer_failed", status=502)
+    return chunk
+
+
+def _has_token(chunk: dict[str, Any]) -> bool:
+    """Say whether an event brings text, thought or a call; a model may think all 16 tokens."""
+    for choice in chunk.get("choices") or ():
+        delta = choice.get("delta") or {}
+        keys = ("content", "reasoning_content", "reasoning", "tool_calls", "refusal")
+        if any(delta.get(key) for key in keys):
+            return True
+    return False

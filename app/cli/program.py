@@ -1,0 +1,75 @@
+"""All commands as one program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer  # noqa: TID253 - __main__ imports this room only for a command
+
+from app import __version__
+from app.cli import config, doctor, keys, logs, models, restart, serve, start, status, stop
+from app.cli.terminal import prepare, say, show_error
+from app.errors import AppError
+
+__all__ = ["build", "run"]
+
+
+def build() -> typer.Typer:
+    """Return the command line. Help and errors are plain text, the same on every terminal."""
+    program = typer.Typer(
+        name="dragoman",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    program.callback()(_root)
+    for command in (
+        serve.serve,
+        start.start,
+        stop.stop,
+        restart.restart,
+        status.status,
+        logs.logs,
+        models.models,
+        doctor.doctor,
+    ):
+        program.command()(command)
+    program.add_typer(config.commands, name="config")
+    program.add_typer(keys.commands, name="keys")
+    return program
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=lambda on: _show_version(on),
+            help="Show the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """One local address for every model account. Without a command: run in the foreground."""
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(f"dragoman {__version__}")
+        raise typer.Exit
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code: 0 done, 1 failed, 2 wrong call, 3 not running."""
+    prepare()
+    command = typer.main.get_command(build())
+    try:
+        command.main(args=list(arguments), prog_name="dragoman")
+    except AppError as error:
+        return show_error(error)
+    except SystemExit as ended:  # how typer returns the exit code
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0

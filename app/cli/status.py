@@ -1,0 +1,67 @@
+"""``dragoman status``: what runs, and how its accounts are."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer  # noqa: TID253 - __main__ imports this room only for a command
+
+from app.cli.foreground import describe_accounts
+from app.cli.running import address_of, client_of, find_running, places
+from app.cli.terminal import NOT_RUNNING, NotRunning, render_span, say, show_json, show_table
+
+__all__ = ["JsonOption", "status"]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def status(as_json: JsonOption = False) -> None:
+    """Show whether the proxy runs, its accounts and its warnings; exit code 3 when it does not."""
+    record = find_running(places())
+    if record is None:
+        if not as_json:
+            raise NotRunning
+        show_json({"running": False})
+        raise typer.Exit(NOT_RUNNING)
+    health: dict[str, Any] = client_of(record).get("/v1/health")
+    if as_json:
+        show_json({"running": True, "pid": record.pid, "port": record.port, **health})
+        return
+    address = health.get("address") or address_of(record)
+    say(
+        f"Dragoman {health['version']} runs at {address} "
+        f"(process {record.pid}, for {render_span(health['uptime_s'])}): {health['state']}."
+    )
+    _show_accounts(health)
+    _show_config(health.get("config") or {})
+
+
+def _show_accounts(health: dict[str, Any]) -> None:
+    now = time.time()
+    rows = [
+        (
+            account["id"],
+            account["state"],
+            f"in {render_span(account['until'] - now)}" if account.get("until") else "",
+            account.get("reason") or "",
+        )
+        for provider in health.get("providers", ())
+        for account in provider.get("accounts", ())
+    ]
+    say()
+    if rows:
+        show_table(("ACCOUNT", "STATE", "AGAIN", "REASON"), rows)
+    else:
+        say(describe_accounts(health))
+
+
+def _show_config(config: dict[str, Any]) -> None:
+    say()
+    if path := config.get("path"):
+        why = {"option": "--config", "environment": "DRAGOMAN_CONFIG"}.get(config.get("why", ""))
+        say(f"Settings: {path}" + (f" ({why})" if why else ""))
+    for problem in config.get("problems", ()):
+        say(f"Problem: {problem}")
+    for warning in config.get("warnings", ()):
+        say(f"Warning: {warning}")
