@@ -1,0 +1,599 @@
+"""The Anthropic Messages dialect: routes, failures, and what joins its two halves.
+
+Requests are in ``anthropic_request``, answers in ``anthropic_stream``. Errors look like
+``{"type": "error", "error": {"type", "message"}, "request_id"}``, over HTTP and as the ``error``
+event of a stream that began with 200. What a failure means is decided by the text where the
+service gives one status to different things (its limits, plans and full contexts come as 400 and
+429), then by ``error.type``, then by the HTTP status.
+
+Sources: https://platform.claude.com/docs/en/api/errors, the error types of the official Python
+SDK 2.12, and the texts that CLIProxyAPI 7.2 tells apart (read 2026-11).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+import msgspec
+
+from app.canonical.failure import Failure, FailureKind, Scope, kind_of_status
+from app.canonical.parts import DialectName, Json, JsonObject, Native
+from app.canonical.profile import Target
+from app.canonical.request import ChatRequest
+from app.canonical.response import ChatResponse
+from app.canonical.usage import Usage
+from app.dialects.anthropic_request import (
+    ISSUER,
+    NAME,
+    decode_request,
+    encode_request,
+    need_text,
+)
+from app.dialects.anthropic_stream import (
+    AnthropicDecoder,
+    AnthropicEncoder,
+    decode_response,
+    decode_usage,
+    encode_response,
+)
+from app.dialects.base import (
+    NOTHING,
+    Encoded,
+    Operation,
+    Peek,
+    ReplyContext,
+    Route,
+    Sight,
+    StreamDecoder,
+    StreamEncoder,
+    dump,
+    read_head,
+)
+from app.dialects.sse import Frame
+from app.errors import RequestError, Retry, UpstreamError
+from app.http import Headers, HttpReply, header
+
+__all__ = ["ANTHROPIC", "AnthropicDialect"]
+
+_MESSAGES = "/v1/messages"
+_COUNT = "/v1/messages/count_tokens"
+_COUNT_KEYS = (
+    "model",
+    "messages",
+    "system",
+    "tools",
+    "tool_choice",
+    "thinking",
+    "output_config",
+    "cache_control",
+)
+"""What the count call takes of a request (``MessageCountTokensParams``)."""
+
+_decode_any = msgspec.json.Decoder().decode
+
+
+class AnthropicDialect:
+    """Anthropic Messages (``POST /v1/messages``)."""
+
+    __slots__ = ()
+
+    name: DialectName = NAME
+    issuer = ISSUER
+    routes = (
+        Route("POST", re.compile(re.escape(_MESSAGES)), "generate"),
+        Route("POST", re.compile(re.escape(_COUNT)), "count_tokens", stream=False),
+    )
+
+    def peek(self, raw: bytes, path: str, query: str, route: Route) -> Peek:
+        """Read model, stream, session and thought; see ``Dialect.peek``."""
+        head = read_head(raw)
+        if "model" not in head:
+            raise RequestError("model is missing.", param="model")
+        model = need_text(_value(head, "model"), "model")
+        stream = _value(head, "stream")
+        if not isinstance(stream, bool | None):
+            raise RequestError("stream must be a boolean.", param="stream")
+        thinking = _value(head, "thinking")
+        return Peek(
+            model=model,
+            stream=bool(stream) and route.operation == "generate",
+            operation=route.operation,
+            session=_session(_value(head, "metadata")),
+            reasoning=isinstance(thinking, dict) and thinking.get("type") not in (None, "disabled"),
+        )
+
+    def path(self, operation: Operation, model: str, *, stream: bool) -> str:
+        """Return the path of an upstream call; see ``Dialect.path``."""
+        return _MESSAGES if operation == "generate" else _COUNT
+
+    def decode_request(self, body: JsonObject, peek: Peek) -> ChatRequest:
+        """Wire to canon; see ``Dialect.decode_request``."""
+        return decode_request(body, peek)
+
+    def encode_request(self, request: ChatRequest, target: Target) -> Encoded:
+        """Canon to wire; see ``Dialect.encode_request``."""
+        return encode_request(request, target)
+
+    def decode_response(self, body: JsonObject, issuer: str) -> ChatResponse:
+        """Wire to canon; see ``Dialect.decode_response``."""
+        return decode_response(body, issuer)
+
+    def encode_response(self, response: ChatResponse, reply: ReplyContext) -> Encoded:
+        """Canon to wire; see ``Dialect.encode_response``."""
+        return encode_response(response, reply)
+
+    def stream_decoder(self, issuer: str) -> StreamDecoder:
+        """Return a decoder for one upstream stream."""
+        return AnthropicDecoder(issuer, _failure_in_stream)
+
+    def stream_encoder(self, reply: ReplyContext) -> StreamEncoder:
+        """Return an encoder for one client stream."""
+        return AnthropicEncoder(reply, _error_object)
+
+    def decode_failure(self, status: int, headers: Headers, body: bytes) -> Failure:
+        """Read a service's error answer; see ``Dialect.decode_failure``."""
+        parsed = _parse_object(body)
+        if parsed is None:
+            return _failure_without_json(status, headers, body)
+        return _failure(status, headers, parsed)
+
+    def encode_failure(self, failure: Failure, request_id: str) -> HttpReply:
+        """Return the whole error answer; see ``Dialect.encode_failure``."""
+        envelope: JsonObject = {
+            "type": "error",
+            "error": _error_object(failure),
+            "request_id": request_id,
+        }
+        headers = [("content-type", "application/json"), ("request-id", request_id)]
+        if failure.retry_after_s is not None:
+            wait_s = max(failure.retry_after_s, 0.0)
+            headers.append(("retry-after", str(math.ceil(wait_s))))
+            headers.append(("retry-after-ms", str(math.ceil(wait_s * 1000))))
+        return HttpReply(_status(failure), tuple(headers), dump(envelope))
+
+    def inspect(self, frame: Frame) -> Sight:
+        """Say what a frame means to the gateway; see ``Dialect.inspect``.
+
+        ``usage`` of a ``message_delta`` holds what that frame says; services that count the
+        prompt in ``message_start`` only leave it 0 there.
+        """
+        kind = frame.event or _type_of(frame.data)
+        if kind in ("content_block_delta", "content_block_start"):
+            return _CONTENT
+        if kind == "message_stop":
+            return _TERMINAL
+        if kind not in ("message_start", "message_delta", "error"):
+            return NOTHING
+        body = _parse_object(frame.data)
+        if body is None:
+            return NOTHING
+        if kind == "error":
+            return Sight(failure=_failure_in_stream(body))
+        holder = body.get("message") if kind == "message_start" else body
+        if not isinstance(holder, dict):
+            return NOTHING
+        model = holder.get("model")
+        return Sight(usage=_usage(holder), model=model if isinstance(model, str) else None)
+
+    def encode_count_request(self, request: ChatRequest, target: Target) -> Encoded:
+        """Return the body of a count call; see ``Dialect.encode_count_request``."""
+        whole = encode_request(request, target)
+        body = {key: whole.body[key] for key in _COUNT_KEYS if key in whole.body}
+        return Encoded(body, whole.losses)
+
+    def decode_count(self, body: JsonObject) -> int:
+        """Return the number of tokens; see ``Dialect.decode_count``."""
+        tokens = body.get("input_tokens")
+        if not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 0:
+            raise UpstreamError(
+                "The upstream's count has no input_tokens.", code="upstream_protocol"
+            )
+        return tokens
+
+    def encode_count(self, tokens: int) -> JsonObject:
+        """Return the answer to a count call."""
+        return {"input_tokens": tokens}
+
+
+_CONTENT = Sight(content=True)
+_TERMINAL = Sight(terminal=True)
+_TYPE = re.compile(rb'"type"\s*:\s*"([a-z_]+)"')
+
+
+def _type_of(data: bytes) -> str:
+    # For servers that leave out the ``event`` line. ``type`` need not come first.
+    match = _TYPE.search(data, 0, 64)
+    if match is not None and data[: match.start()].strip() == b"{":
+        return match[1].decode()
+    body = _parse_object(data)
+    kind = None if body is None else body.get("type")
+    return kind if isinstance(kind, str) else ""
+
+
+def _usage(holder: JsonObject) -> Usage | None:
+    raw = holder.get("usage")
+    if not isinstance(raw, dict):
+        return None
+    try:
+        return decode_usage(raw)[0]
+    except RequestError:
+        return None  # the stream goes to the client as it is; only the ledger lacks the counts
+
+
+def _value(head: dict[str, msgspec.Raw], key: str) -> Json:
+    value: Json = _decode_any(head[key]) if key in head else None
+    return value
+
+
+_SESSION = re.compile(r"_session_([0-9A-Za-z-]+)$")
+
+
+def _session(metadata: Json) -> str | None:
+    """Return the session in ``metadata.user_id``.
+
+    Claude Code writes a JSON object with ``session_id`` there; before 2.1 it was
+    ``user_…_account_…_session_…``.
+    """
+    user = metadata.get("user_id") if isinstance(metadata, dict) else None
+    if not isinstance(user, str):
+        return None
+    if user.startswith("{"):
+        inner = _parse_object(user.encode("utf-8", "replace"))
+        session = None if inner is None else inner.get("session_id")
+        return session if isinstance(session, str) and session else None
+    match = _SESSION.search(user)
+    return None if match is None else match[1]
+
+
+def _parse_object(raw: bytes) -> JsonObject | None:
+    try:
+        value = _decode_any(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+# --- failures, wire to canon ---------------------------------------------------------------------
+
+
+class _Verdict(NamedTuple):
+    kind: FailureKind
+    scope: Scope
+    retry: Retry
+    status: int
+    """HTTP status that this stands for where none came with it (streams)."""
+    code: str | None = None
+    final: bool = False
+
+
+_BAD_REQUEST = _Verdict("invalid_request", "request", Retry.NEVER, 400)
+_SERVER = _Verdict("server", "service", Retry.NEXT_ACCOUNT, 500)
+_BY_TYPE: dict[str, _Verdict] = {
+    "invalid_request_error": _BAD_REQUEST,
+    "authentication_error": _Verdict("authentication", "account", Retry.NEXT_ACCOUNT, 401),
+    "billing_error": _Verdict("payment", "account", Retry.NEXT_ACCOUNT, 402),
+    "permission_error": _Verdict("permission", "account", Retry.NEXT_ACCOUNT, 403),
+    "not_found_error": _Verdict("not_found", "request", Retry.NEVER, 404),
+    "conflict_error": _Verdict("conflict", "request", Retry.NEVER, 409),
+    "request_too_large": _Verdict("too_large", "request", Retry.NEVER, 413),
+    "rate_limit_error": _Verdict("rate_limit", "model", Retry.NEXT_ACCOUNT, 429),
+    "api_error": _SERVER,
+    "timeout_error": _Verdict("timeout", "service", Retry.NEXT_ACCOUNT, 504),
+    "overloaded_error": _Verdict("overloaded", "service", Retry.NEXT_ACCOUNT, 529),
+}
+_BY_KIND: dict[FailureKind, _Verdict] = {verdict.kind: verdict for verdict in _BY_TYPE.values()}
+
+_CONTEXT = _Verdict("context_full", "request", Retry.NEVER, 400, "context_length_exceeded")
+_NO_MODEL = _Verdict("not_found", "model", Retry.NEXT_ACCOUNT, 404, "model_not_found")
+_FORBIDDEN = _Verdict("permission", "account", Retry.NEVER, 403, "not_allowed", final=True)
+_BY_TEXT: tuple[tuple[re.Pattern[str], _Verdict], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), verdict)
+    for pattern, verdict in (
+        (r"prompt is too long|exceeds? (the )?(model'?s )?context (limit|window)", _CONTEXT),
+        (
+            r"only authorized for use with|violation of .{0,40}terms of service"
+            r"|(account|organization) (has been|was|is) (disabled|suspended|banned)",
+            _FORBIDDEN,
+        ),
+        (
+            r"blocked by content filtering",
+            _Verdict("content_policy", "request", Retry.NEVER, 400, "content_policy"),
+        ),
+        # Not a limit that passes: this request asks for more than the plan holds.
+        (
+            r"extra usage is required for long context|fast.{0,80}usage credits",
+            _Verdict("quota", "request", Retry.NEVER, 429, "not_in_plan"),
+        ),
+        (
+            r"third-party apps now draw from your extra usage",
+            _Verdict("permission", "account", Retry.NEXT_ACCOUNT, 400, "extra_usage_only"),
+        ),
+        (
+            r"out of extra usage",
+            _Verdict("quota", "account", Retry.NEXT_ACCOUNT, 400, "extra_usage_spent"),
+        ),
+        (
+            r"credit balance is too low|spend(ing)? limit",
+            _Verdict("payment", "account", Retry.NEXT_ACCOUNT, 402, "credit_spent"),
+        ),
+        (
+            r"model_not_supported|requested model is (un|not )|(un|not )supported model"
+            r"|^model (is )?(not supported|unavailable)|model:? .{0,80} (is )?not (found|supported)"
+            r"|model:? .{0,80} does not exist|not available for your (plan|account)",
+            _NO_MODEL,
+        ),
+    )
+)
+_TEXT_STATUSES = frozenset((0, 400, 402, 403, 404, 413, 422, 429))
+"""Where the text may overrule; 0: inside a stream. A 500 stays the service's fault."""
+_MAX_WAIT_S = 7 * 86400 + 3600.0
+_MAX_TEXT = 2000
+
+
+def _failure_in_stream(body: JsonObject) -> Failure:
+    return _failure(0, (), body)
+
+
+def _failure(status: int, headers: Headers, body: JsonObject) -> Failure:
+    """Read an error body; ``status`` is 0 inside a stream."""
+    error = body.get("error")
+    words: JsonObject = error if isinstance(error, dict) else {}
+    message = _first_text(
+        words.get("message"), error, body.get("message"), body.get("detail"), words.get("type")
+    )
+    word = words.get("type")
+    kind = word if isinstance(word, str) else None
+    if not message:
+        message = _sentence(status)
+    verdict = _judge(status, kind, message, headers)
+    code = words.get("code")
+    request_id = _first_text(body.get("request_id"))
+    return Failure(
+        status=status or verdict.status,
+        message=message,
+        kind=verdict.kind,
+        code=verdict.code or (code if isinstance(code, str) else None),
+        type=kind,
+        retry_after_s=_wait_s(headers, message, verdict),
+        scope=verdict.scope,
+        retry=verdict.retry,
+        final=verdict.final,
+        request_id=request_id or _request_id(headers),
+        native=Native(NAME, words) if kind is not None else None,
+    )
+
+
+def _judge(status: int, kind: str | None, message: str, headers: Headers) -> _Verdict:
+    if status in _TEXT_STATUSES:
+        for pattern, verdict in _BY_TEXT:
+            if pattern.search(message):
+                return verdict
+    by_type = _BY_TYPE.get(kind or "")
+    if status == 0:
+        return by_type or _SERVER
+    if status == 404:
+        # Anthropic's text is "model: claude-x"; a path that a compatible server lacks has no type.
+        if "model" in message.lower():
+            return _NO_MODEL
+        return by_type or _Verdict("not_found", "service", Retry.NEXT_ACCOUNT, 404)
+    if status == 429:
+        return _rejected_window(headers)
+    if status == 403 and re.search(r"\bscopes?\b", message, re.IGNORECASE):
+        # A set-up token without the scope of this call still serves for inference.
+        return _Verdict("permission", "request", Retry.NEVER, 403, "missing_scope")
+    if status < 500 and status not in (401, 402, 403, 408):
+        by_status = _BY_KIND.get(kind_of_status(status), _BAD_REQUEST)
+        return by_type if status == 400 and by_type is not None else by_status
+    if status == 500 and by_type is not None and by_type.scope == "service":
+        return by_type  # overloaded_error was seen with other statuses than 529
+    return _by_status(status)
+
+
+def _by_status(status: int) -> _Verdict:
+    kind = kind_of_status(status)
+    if status >= 500 or kind == "timeout":
+        return _Verdict(kind, "service", Retry.NEXT_ACCOUNT, status)
+    return _BY_KIND.get(kind, _BAD_REQUEST)
+
+
+def _rejected_window(headers: Headers) -> _Verdict:
+    """Return whether a subscription's window is used up, and for which models."""
+
+    def rejected(window: str) -> bool:
+        return header(headers, f"anthropic-ratelimit-unified{window}-status") == "rejected"
+
+    if rejected("-5h") or rejected("-7d") or (rejected("") and not rejected("-7d_oi")):
+        return _Verdict("quota", "account", Retry.NEXT_ACCOUNT, 429, "usage_limit_reached")
+    if rejected("-7d_oi"):  # a separate week for the largest models
+        return _Verdict("quota", "model", Retry.NEXT_ACCOUNT, 429, "usage_limit_reached")
+    return _BY_TYPE["rate_limit_error"]
+
+
+def _failure_without_json(status: int, headers: Headers, body: bytes) -> Failure:
+    text = body[: 4 * _MAX_TEXT].decode("utf-8", "replace").strip()
+    looks_html = text[:1] == "<" or "text/html" in (header(headers, "content-type") or "")
+    challenged = "cloudflare" in text.lower() or "challenge-platform" in text
+    if looks_html or not text:
+        text = _sentence(status)
+    verdict = _judge(status, None, text, headers)
+    if looks_html and challenged and status in (403, 429, 503):
+        # A bot check in front of the service, no word about the account.
+        verdict = _Verdict("unavailable", "service", Retry.NEXT_ACCOUNT, status, "bot_check")
+        text = f"A bot check stands in front of the service (HTTP {status})."
+    return Failure(
+        status=status,
+        message=text[:_MAX_TEXT],
+        kind=verdict.kind,
+        code=verdict.code,
+        retry_after_s=10.0 if verdict.code == "bot_check" else _wait_s(headers, text, verdict),
+        scope=verdict.scope,
+        retry=verdict.retry,
+        final=verdict.final,
+        request_id=_request_id(headers),
+    )
+
+
+def _sentence(status: int) -> str:
+    return (
+        f"The upstream answered {status} without saying why."
+        if status
+        else "The upstream reported an error without saying which."
+    )
+
+
+def _first_text(*candidates: Json) -> str:
+    return next((text for text in candidates if isinstance(text, str) and text), "")
+
+
+def _request_id(headers: Headers) -> str | None:
+    for name in ("request-id", "x-request-id", "cf-ray"):
+        if (value := header(headers, name)) is not None:
+            return value
+    return None
+
+
+_AFTER = re.compile(
+    r"(?:after|in) (?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)\s?s)?", re.IGNORECASE
+)
+
+
+def _wait_s(headers: Headers, message: str, verdict: _Verdict) -> float | None:
+    """Return the seconds to wait, from the headers first, then from the text."""
+    waits = [
+        _seconds(header(headers, "retry-after-ms"), 0.001),
+        _seconds(header(headers, "retry-after"), 1.0, headers),
+    ]
+    if verdict.kind == "quota":
+        # Resets are moments; the answer's own date tells how far off they are.
+        waits.append(_latest_reset(headers))
+    if verdict.kind in ("rate_limit", "quota", "overloaded"):
+        for match in _AFTER.finditer(message):
+            hours, minutes, seconds = match.groups()
+            if hours or minutes or seconds:
+                waits.append(int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds or 0))
+                break
+    wait = next((wait for wait in waits if wait is not None), None)
+    return None if wait is None else min(wait, _MAX_WAIT_S)
+
+
+def _seconds(value: str | None, unit_s: float, headers: Headers = ()) -> float | None:
+    if value is None:
+        return None
+    try:
+        seconds = float(value) * unit_s
+    except ValueError:
+        until, now = _moment(value), _moment(header(headers, "date"))
+        return None if until is None or now is None else max(until - now, 1.0)
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _moment(value: str | None) -> float | None:
+    """Return epoch seconds from a number, an ISO time or an HTTP date."""
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        pass
+    else:
+        return number if math.isfinite(number) else None
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            return read(value).timestamp()
+        except (ValueError, TypeError, OverflowError):
+            continue
+    return None
+
+
+def _latest_reset(headers: Headers) -> float | None:
+    now = _moment(header(headers, "date"))
+    if now is None:
+        return None
+    resets = [
+        moment
+        for window in ("", "-5h", "-7d", "-7d_oi")
+        if header(headers, f"anthropic-ratelimit-unified{window}-status") == "rejected"
+        and (moment := _moment(header(headers, f"anthropic-ratelimit-unified{window}-reset")))
+    ]
+    return max(max(resets) - now, 1.0) if resets else None
+
+
+# --- failures, canon to wire ---------------------------------------------------------------------
+
+_TYPES: dict[FailureKind, str] = {
+    "invalid_request": "invalid_request_error",
+    "authentication": "authentication_error",
+    "payment": "billing_error",
+    "permission": "permission_error",
+    "not_found": "not_found_error",
+    "conflict": "invalid_request_error",
+    "too_large": "request_too_large",
+    "rate_limit": "rate_limit_error",
+    "quota": "rate_limit_error",
+    "context_full": "invalid_request_error",
+    "content_policy": "invalid_request_error",
+    "overloaded": "overloaded_error",
+    "timeout": "timeout_error",
+    "unavailable": "api_error",
+    "server": "api_error",
+    "cancelled": "api_error",
+}
+_STATUSES: dict[FailureKind, int] = {
+    "context_full": 400,
+    "content_policy": 400,
+    "quota": 429,
+    "unavailable": 503,
+    "server": 502,
+    "cancelled": 499,
+}
+
+
+def _status(failure: Failure) -> int:
+    if 400 <= failure.status < 600:
+        return failure.status
+    if failure.kind in _STATUSES:
+        return _STATUSES[failure.kind]
+    verdict = _BY_KIND.get(failure.kind)
+    return 502 if verdict is None else verdict.status
+
+
+def _error_object(failure: Failure) -> JsonObject:
+    if failure.native is not None and failure.native.dialect == NAME:
+        return dict(failure.native.fields)
+    message = failure.text
+    if failure.kind == "context_full":
+        message = _context_message(message)
+    return {"type": _TYPES[failure.kind], "message": message}
+
+
+_LIMIT = re.compile(
+    r"(?:maximum(?: context length| number of tokens allowed)?|limit)\D{0,24}(\d[\d,]*)",
+    re.IGNORECASE,
+)
+_ASKED = re.compile(
+    r"(?:resulted in|requested|token count|input length)\D{0,24}(\d[\d,]*)", re.IGNORECASE
+)
+
+
+def _context_message(message: str) -> str:
+    """Return the words by which Claude Code knows a full context (observed 2026-11).
+
+    It looks for ``prompt is too long: N tokens > M maximum`` and then compacts. N and M are read
+    from the texts of OpenAI ("maximum context length is M tokens. However, you requested N") and
+    Gemini ("The input token count (N) exceeds the maximum number of tokens allowed (M)").
+    """
+    if message.startswith("prompt is too long"):
+        return message
+    limit, asked = _LIMIT.search(message), _ASKED.search(message)
+    if limit is not None and asked is not None:
+        most, count = (int(found[1].replace(",", "")) for found in (limit, asked))
+        if count > most:
+            return f"prompt is too long: {count} tokens > {most} maximum. {message}"
+    return f"prompt is too long: {message}"
+
+
+ANTHROPIC = AnthropicDialect()
