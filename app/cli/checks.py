@@ -70,11 +70,11 @@ def check_python(version: tuple[int, int] = sys.version_info[:2]) -> Check:
 
 def check_config(located: Located, env: Mapping[str, str]) -> tuple[Check, Config | None]:
     """Are the settings valid? Also returns them, when they are."""
+    from app.cli.settings import load_checked
     from app.config import warnings
-    from app.configfile import load_file
 
     try:
-        config = load_file(located, env)
+        config = load_checked(located, env)
     except ConfigError as error:
         hint = "Correct it with `dragoman config edit`."
         return Check("config", "failed", f"The settings are wrong: {error.message}", hint), None
@@ -189,6 +189,6 @@ def check_instance(client: Client) -> Check:
     except AppError as error:
         return Check("instance", "failed", error.message, error.hint)
     text = f"Dragoman {health['version']} answers; its state is {health['state']}."
-    if problems := (health.get("config") or {}).get("problems"):
+    if problems := health["config"]["problems"]:
         return Check("instance", "warning", text, " ".join(map(str, problems)))
     return Check("instance", "ok", text)

@@ -50,7 +50,10 @@ def init(
 
 @commands.command("check")
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Say everything that is wrong with the settings; exit code 1 when something is."""
+    """Say what is wrong with the settings.
+
+    Exit code 1 means that something is.
+    """
     if not _check(_locate(config), as_json=as_json):
         raise typer.Exit(FAILED)
 
@@ -92,12 +95,13 @@ def edit(config: ConfigOption = None) -> None:
 def reload() -> None:
     """Have the running proxy read its settings again."""
     answer: dict[str, Any] = connect().post("/admin/config/reload")
-    for problem in answer["problems"]:
-        note(f"problem: {problem}")
-    if answer["problems"]:
+    changed, problems = answer["changed"], answer["problems"]
+    for problem in problems:  # beside a change: what has to wait for a restart
+        note(f"{'note' if changed else 'error'}: {problem}")
+    if problems and not changed:
         note("The settings before the change stay in force.")
         raise typer.Exit(FAILED)
-    say("The new settings are in force." if answer["changed"] else "Nothing has changed.")
+    say("The new settings are in force." if changed else "Nothing has changed.")
 
 
 @commands.command("schema")
@@ -139,13 +143,13 @@ def _write_first(path: Path) -> None:
 
 def _check(located: Located, *, as_json: bool) -> bool:
     """Print what is wrong and what should be better; return whether nothing is wrong."""
+    from app.cli.settings import load_checked
     from app.config import warnings
-    from app.configfile import load_file
 
     found: ConfigError | None = None
     advice: tuple[str, ...] = ()
     try:
-        advice = warnings(load_file(located, os.environ), os.environ)
+        advice = warnings(load_checked(located, os.environ), os.environ)
     except ConfigError as error:
         found = error
     if as_json:

@@ -8,7 +8,8 @@ with the user's own settings for the time of the checks.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +27,13 @@ from app.cli.checks import (
     check_python,
 )
 from app.cli.client import Client
+from app.cli.health import (
+    DEMO_MODEL,
+    AccountHealth,
+    accounts_of,
+    describe_accounts,
+    model_for,
+)
 from app.cli.launch import STOP_S, end, launch
 from app.cli.running import client_of, find_running, places
 from app.cli.serve import ConfigOption
@@ -39,10 +47,17 @@ __all__ = ["check_accounts", "doctor", "examine"]
 
 _ANSWER_S = 120.0
 """A model that thinks may be silent this long before its first token."""
+_LISTING_S = 10.0
+"""Model lists are fetched after the start; a service answers within this time."""
+_POLL_S = 0.25
 
 
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Check everything, with one short real answer per account; exit code 1 when a check failed."""
+    """Check everything, down to a real answer.
+
+    Each account is asked for one short answer, which costs a few tokens. Exit code 1 means that a
+    check failed.
+    """
     done: list[Check] = []
     for check in examine(config):
         done.append(check)
@@ -107,53 +122,66 @@ def _examine_instance(record: InstanceRecord) -> Iterator[Check]:
         yield from check_accounts(client_of(record, timeout_s=_ANSWER_S))
 
 
-def check_accounts(client: Client) -> Iterator[Check]:
+def check_accounts(
+    client: Client,
+    *,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Check]:
     """Yield one check per account that is switched on, by a real answer; without any, the demo's.
 
     An account that is cooling is not asked: that would make it worse.
     """
     try:
         health = client.get("/v1/health")
-        models: list[dict[str, Any]] = client.get("/v1/models")["data"]
+        accounts = [account for account in accounts_of(health) if account.state != "disabled"]
+        models = _listed(client, accounts, now, sleep)
     except AppError as error:
         yield Check("accounts", "failed", error.message, error.hint)
         return
-    accounts = [a for p in health.get("providers", ()) for a in p.get("accounts", ())]
     for account in accounts:
-        if account["state"] != "disabled":
-            yield _check_account(client, account, models)
+        yield _check_account(client, account, models)
     if accounts:
         return
-    if any(model["id"] == probe.DEMO_MODEL for model in models):
-        yield _answer_check(client, "demo", probe.DEMO_MODEL, "The demo model")
+    if any(model["id"] == DEMO_MODEL for model in models):
+        yield _answer_check(client, "demo", DEMO_MODEL, "The demo model")
     else:
-        yield Check(
-            "demo",
-            "warning",
-            "There is no account, and the demo models are switched off: nothing can answer.",
-            "Add a provider with `dragoman config edit`.",
-        )
+        hint = "Add a provider with `dragoman config edit`."
+        yield Check("demo", "warning", describe_accounts(health), hint)
 
 
-def _check_account(client: Client, account: dict[str, Any], models: list[dict[str, Any]]) -> Check:
-    name = f"account {account['id']}"
-    reason = account.get("reason") or ""
-    match account["state"]:
+def _listed(
+    client: Client,
+    accounts: Sequence[AccountHealth],
+    now: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> list[dict[str, Any]]:
+    """Return the models, once every account that is ready lists some, or has had its time."""
+    deadline = now() + _LISTING_S
+    while True:
+        models: list[dict[str, Any]] = client.get("/v1/models")["data"]
+        ready = (account for account in accounts if account.state == "ready")
+        if all(model_for(account, models) for account in ready) or now() > deadline:
+            return models
+        sleep(_POLL_S)
+
+
+def _check_account(
+    client: Client, account: AccountHealth, models: Sequence[dict[str, Any]]
+) -> Check:
+    name, who = f"account {account.id}", f"The account {account.id}"
+    match account.state:
         case "cooling":
-            text = f"The account {account['id']} has to wait: {reason or 'its limit is reached'}."
+            text = f"{who} has to wait: {account.reason or 'a limit is reached'}."
             return Check(name, "warning", text, "It is used again by itself.")
         case "unusable" | "refused":
-            text = f"The account {account['id']} cannot be used: {reason or account['state']}."
+            text = f"{who} cannot be used: {account.reason or account.state}."
             return Check(name, "failed", text, "Correct it with `dragoman config edit`.")
-    model = probe.model_for(account["id"], models)
+    model = model_for(account, models)
     if model is None:
-        return Check(
-            name,
-            "warning",
-            f"The account {account['id']} lists no model, so it was not asked.",
-            "Name its models in the settings: `models: [name]` beside its key.",
-        )
-    return _answer_check(client, name, model, f"The account {account['id']}")
+        hint = "Name its models in the settings, beside its key: `models: [NAME]`."
+        return Check(name, "warning", f"{who} lists no model, so it was not asked.", hint)
+    return _answer_check(client, name, model, who)
 
 
 def _answer_check(client: Client, name: str, model: str, who: str) -> Check:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import Any
 from urllib.parse import urlsplit
 
 from app import __version__
+from app.cli.health import describe_accounts
 from app.cli.running import address_of, client_of, find_running, places
 from app.cli.terminal import note, prepare, say, show_error
 from app.errors import AppError
 
-__all__ = ["FIRST_CALL", "describe_accounts", "run"]
+__all__ = ["FIRST_CALL", "run"]
 
 FIRST_CALL = (
     "curl {address}/v1/chat/completions -d "
@@ -88,13 +88,3 @@ def _greet(address: str) -> None:
     say()
     say("Try it:")
     say(f"  {FIRST_CALL.format(address=urlsplit(address).netloc)}")
-
-
-def describe_accounts(health: dict[str, Any]) -> str:
-    """Return one sentence about the accounts in an answer of ``/v1/health``."""
-    accounts = [a for p in health.get("providers", ()) for a in p.get("accounts", ())]
-    if not accounts:
-        return "No account yet: the demo models answer."
-    ready = sum(account["state"] == "ready" for account in accounts)
-    noun = "account" if len(accounts) == 1 else "accounts"
-    return f"{len(accounts)} {noun}, {ready} ready: `dragoman status` shows them."

@@ -30,6 +30,7 @@ __all__ = ["commands", "parse_expiry"]
 
 commands = typer.Typer(help="Make, list and revoke client keys.", no_args_is_help=True)
 
+_SCOPES = ("providers", "models", "accounts")
 _UNITS_S = {"h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -74,7 +75,7 @@ def create(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a key and print it; it cannot be shown again."""
+    """Make a key and print it, this once."""
     if admin and relay is not None:
         raise typer.BadParameter(
             "A key is for control or for the relay, not both: --admin, --relay."
@@ -91,7 +92,7 @@ def create(
         "expires_at": expires_at,
     }
     if relay is not None:
-        body["scopes"] = {"accounts": [relay]}
+        body["accounts"] = [relay]
     answer = _ask(lambda keys: _create_here(keys, body), "POST", "/admin/keys", body)
     if as_json:
         show_json(answer)
@@ -182,7 +183,8 @@ def _store() -> Iterator[Keys]:
 
 
 def _create_here(keys: Keys, body: dict[str, Any]) -> dict[str, Any]:
-    record, plain = keys.create(**body)
+    scopes = {name: body[name] for name in _SCOPES if name in body}
+    record, plain = keys.create(body["kind"], body["label"], body["expires_at"], scopes)
     return {"key": plain, "record": _shown(record)}
 
 
@@ -208,9 +210,6 @@ def _end_of(record: dict[str, Any]) -> str:
 def _scope_of(record: dict[str, Any]) -> str:
     parts = (f"{name} {', '.join(record[name])}" for name in _SCOPES if record.get(name))
     return "; ".join(parts)
-
-
-_SCOPES = ("providers", "models", "accounts")
 
 
 def _day(moment: float, *, minutes: bool = False) -> str:

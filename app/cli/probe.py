@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,17 +12,10 @@ import msgspec
 from app.cli.client import Client
 from app.errors import AppError, UpstreamError
 
-__all__ = ["DEMO_MODEL", "Answer", "ask", "model_for"]
-
-DEMO_MODEL = "demo-chat"
+__all__ = ["Answer", "ask"]
 
 _MAX_TOKENS = 16
 """Enough to see that text comes; the least that the Responses services take."""
-
-_NOT_FOR_CHAT = re.compile(
-    r"(?i)embed|image|audio|speech|tts|whisper|transcri|moderation|realtime|rerank|video|vision-ocr"
-)
-"""Words in names of models that do not chat; a service may list these first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +26,6 @@ class Answer:
     first_s: float
     """Seconds until the first token."""
     total_s: float
-
-
-def model_for(account_id: str, models: list[dict[str, Any]]) -> str | None:
-    """Return a name under which exactly this account is asked, or None when it lists no model.
-
-    Args:
-        account_id: ``provider/label``.
-        models: ``data`` of ``GET /v1/models``.
-    """
-    names = [
-        model["id"]
-        for model in models
-        if account_id in model.get("x_dragoman", {}).get("accounts", ())
-    ]
-    chosen = next((name for name in names if not _NOT_FOR_CHAT.search(name)), None)
-    chosen = chosen or next(iter(names), None)
-    return None if chosen is None else f"{account_id}/{chosen}"
 
 
 def ask(client: Client, model: str, *, now: Callable[[], float] = time.monotonic) -> Answer:

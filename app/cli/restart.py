@@ -14,7 +14,7 @@ __all__ = ["restart"]
 
 
 def restart(config: ConfigOption = None, port: PortOption = None) -> None:
-    """Stop the running proxy, if any, and start it in the background.
+    """Stop what runs, and start in the background.
 
     The settings file that was named with --config is used again; a port that was given with
     --port is not.
@@ -22,9 +22,9 @@ def restart(config: ConfigOption = None, port: PortOption = None) -> None:
     paths = places()
     record = find_running(paths)
     if record is not None:
-        used: dict[str, Any] = client_of(record).get("/v1/health").get("config") or {}
-        if config is None and used.get("why") == "option":
-            config = used.get("path")
+        used: dict[str, Any] = client_of(record).get("/v1/health")["config"]
+        if config is None and used["why"] == "option":
+            config = used["path"]
         end(record, paths)
     started = launch(serve_arguments(config, port), paths).record
     say(f"Dragoman runs at {address_of(started)} (process {started.pid}).")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer  # noqa: TID253 - __main__ imports this room only for a command
 
-from app.cli.foreground import describe_accounts
+from app.cli.health import accounts_of, describe_accounts
 from app.cli.running import address_of, client_of, find_running, places
 from app.cli.terminal import NOT_RUNNING, NotRunning, render_span, say, show_json, show_table
 
@@ -17,7 +17,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def status(as_json: JsonOption = False) -> None:
-    """Show whether the proxy runs, its accounts and its warnings; exit code 3 when it does not."""
+    """Show what runs, with accounts and warnings.
+
+    Exit code 3 means that nothing runs.
+    """
     record = find_running(places())
     if record is None:
         if not as_json:
@@ -34,20 +37,21 @@ def status(as_json: JsonOption = False) -> None:
         f"(process {record.pid}, for {render_span(health['uptime_s'])}): {health['state']}."
     )
     _show_accounts(health)
-    _show_config(health.get("config") or {})
+    _show_config(health["config"])
+    if health.get("keys", "ready") != "ready":
+        say(f"Problem: keys: {health['keys']}")
 
 
 def _show_accounts(health: dict[str, Any]) -> None:
     now = time.time()
     rows = [
         (
-            account["id"],
-            account["state"],
-            f"in {render_span(account['until'] - now)}" if account.get("until") else "",
-            account.get("reason") or "",
+            account.id,
+            account.state,
+            "" if account.until is None else f"in {render_span(account.until - now)}",
+            account.reason,
         )
-        for provider in health.get("providers", ())
-        for account in provider.get("accounts", ())
+        for account in accounts_of(health)
     ]
     say()
     if rows:
@@ -57,11 +61,10 @@ def _show_accounts(health: dict[str, Any]) -> None:
 
 
 def _show_config(config: dict[str, Any]) -> None:
+    named_by = {"option": " (by --config)", "environment": " (by DRAGOMAN_CONFIG)"}
     say()
-    if path := config.get("path"):
-        why = {"option": "--config", "environment": "DRAGOMAN_CONFIG"}.get(config.get("why", ""))
-        say(f"Settings: {path}" + (f" ({why})" if why else ""))
-    for problem in config.get("problems", ()):
+    say(f"Settings: {config['path']}{named_by.get(config['why'], '')}")
+    for problem in config["problems"]:
         say(f"Problem: {problem}")
-    for warning in config.get("warnings", ()):
+    for warning in config["warnings"]:
         say(f"Warning: {warning}")

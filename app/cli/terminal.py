@@ -88,7 +88,10 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(columns[i], overflow="fold")
     for row in rows:
         table.add_row(*(Text(row[i]) for i in kept))
-    _console(sys.stdout).print(table)
+    console = _console(sys.stdout)
+    with console.capture() as captured:
+        console.print(table)
+    say("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def show_verdict(verdict: Verdict, text: str, hint: str = "") -> None:
