@@ -211,7 +211,7 @@ class ChatStreamDecoder:
         self._refused = False
         self._usage: Usage | None = None
         self._usage_extras: JsonObject = {}
-        self._logprobs: dict[str, list[Json]] = {}
+        self._logprobs: JsonObject = {}
         self._fields: JsonObject = {}
         self._late: JsonObject = {}
         self._choice: JsonObject = {}
@@ -330,8 +330,11 @@ class ChatStreamDecoder:
 
     def _add_logprobs(self, logprobs: Any) -> None:
         for key, value in logprobs.items() if isinstance(logprobs, dict) else ():
-            if isinstance(value, list):
-                self._logprobs.setdefault(key, []).extend(value)
+            before = self._logprobs.setdefault(key, None)
+            if isinstance(value, list) and isinstance(before, list):
+                before.extend(value)
+            elif isinstance(value, list):
+                self._logprobs[key] = value
 
     def _see_usage(self, body: Any) -> None:
         usage = decode_usage(body)
@@ -562,7 +565,7 @@ class ChatStreamDecoder:
             self._message["audio"] = self._audio
         choice: JsonObject = dict(self._choice)
         if self._logprobs:
-            choice["logprobs"] = {key: list(value) for key, value in self._logprobs.items()}
+            choice["logprobs"] = self._logprobs
         inner = tidy_choice(choice, self._message)
         if self._usage_extras:
             fields["usage"] = self._usage_extras

@@ -19,7 +19,6 @@ import msgspec
 
 from app.canonical.parts import Json, JsonObject, Native, Part, Reasoning, Signature
 from app.canonical.usage import Usage
-from app.dialects.base import dump
 from app.dialects.carrier import open_seal, seal
 from app.dialects.openai_chat_values import ISSUER, merge, native_of, rest_of
 
@@ -111,7 +110,10 @@ def detail_text(item: Any) -> str:
 def details_signature(items: list[Json], issuer: str) -> Signature | None:
     """Return ``reasoning_details`` as a signature, if anything in it is signed or encrypted."""
     signed = any(isinstance(i, dict) and (i.get("signature") or i.get("data")) for i in items)
-    return Signature(issuer, dump(items).decode()) if signed else None
+    if not signed:
+        return None
+    # Sorted, since a stream gives the fields of an item in another order than a whole answer.
+    return Signature(issuer, msgspec.json.encode(items, order="sorted").decode())
 
 
 def _split_sealed(

@@ -435,7 +435,7 @@ class _Encoder:
         for number, part in enumerate(message.parts):
             self._sort(part, f"messages[{index}].content[{number}]", turn)
         body: JsonObject = {"role": "assistant", **turn.body}
-        optional = bool(turn.calls or turn.body)
+        optional = bool(turn.calls or turn.body or turn.refusal)
         if turn.form != "absent" or turn.content:
             body["content"] = self._assistant_content(turn, index, optional)
         if turn.refusal:
