@@ -20,7 +20,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -54,6 +53,7 @@ from app.canonical.parts import (
 from app.canonical.usage import Usage
 from app.dialects.base import ReplyContext, dump
 from app.dialects.gemini_failure import error_object, failure_of_error
+from app.dialects.gemini_held import HeldCall
 from app.dialects.gemini_parts import (
     ISSUER,
     array,
@@ -62,7 +62,6 @@ from app.dialects.gemini_parts import (
     own_fields,
     seal_reasoning,
     seal_signature,
-    string,
 )
 from app.dialects.gemini_response import (
     FINISH,
@@ -113,85 +112,6 @@ _decode_any = msgspec.json.Decoder().decode
 _TextKind: TypeAlias = Literal["text", "thought"]
 
 
-class _HeldCall:
-    """A call whose arguments arrive piece by piece."""
-
-    __slots__ = ("args", "call", "growing", "rest")
-
-    def __init__(self, call: JsonObject, rest: JsonObject) -> None:
-        self.call = call
-        self.rest = rest
-        self.args: JsonObject = {}
-        self.growing: set[str] = set()
-
-    def add(self, pieces: list[Json], path: str) -> None:
-        for number, value in enumerate(pieces):
-            piece = fields(value, f"{path}[{number}]")
-            where = string(piece.get("jsonPath", ""), f"{path}[{number}].jsonPath")
-            _put(self.args, where, _value_of(piece), grow=where in self.growing)
-            if piece.get("willContinue") is True:
-                self.growing.add(where)
-            else:
-                self.growing.discard(where)
-
-    def part(self) -> JsonObject:
-        given = self.call.get("args")
-        args = {**given, **self.args} if isinstance(given, dict) else self.args
-        return {**self.rest, "functionCall": {**self.call, "args": args}}
-
-
-def _value_of(piece: JsonObject) -> Json:
-    for key in ("stringValue", "numberValue", "boolValue"):
-        if key in piece:
-            return piece[key]
-    return None
-
-
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(?:'([^']*)'|\"([^\"]*)\"|(\d{1,6}))\]")
-
-
-def _steps(path: str) -> list[str | int]:
-    steps: list[str | int] = []
-    place = 1
-    while place < len(path):
-        found = _STEP.match(path, place)
-        if found is None or not path.startswith("$"):
-            break
-        name = next((group for group in found.groups()[:3] if group is not None), None)
-        steps.append(int(found[4]) if name is None else name)
-        place = found.end()
-    if not steps or place < len(path) or len(steps) > 64:
-        raise RequestError(f"jsonPath cannot be read: {path[:80]!r}.", param="jsonPath")
-    return steps
-
-
-def _put(root: JsonObject, path: str, value: Json, *, grow: bool) -> None:
-    steps = _steps(path)
-    here: Json = root
-    for step, following in pairwise(steps):
-        fresh: Json = [] if isinstance(following, int) else {}
-        here = _enter(here, step, fresh, path)
-    last = steps[-1]
-    old = _enter(here, last, value, path)
-    if grow and isinstance(old, str) and isinstance(value, str):
-        value = old + value
-    if isinstance(here, dict):
-        here[str(last)] = value
-    elif isinstance(here, list) and isinstance(last, int):
-        here[last] = value
-
-
-def _enter(here: Json, step: str | int, fresh: Json, path: str) -> Json:
-    """Return what stands at a step, putting ``fresh`` there when nothing does."""
-    if isinstance(here, dict) and isinstance(step, str):
-        return here.setdefault(step, fresh)
-    if isinstance(here, list) and isinstance(step, int) and step <= len(here):
-        if step == len(here):
-            here.append(fresh)
-        return here[step]
-    raise RequestError(f"jsonPath does not fit: {path[:80]!r}.", param="jsonPath")
-
-
 class GeminiStreamDecoder:
     """One upstream stream to events."""
 
@@ -218,7 +138,7 @@ class GeminiStreamDecoder:
         self._open: _TextKind | None = None
         self._sealed = False
         """The open part takes nothing more."""
-        self._held: _HeldCall | None = None
+        self._held: HeldCall | None = None
         self._usage_raw: msgspec.Raw | None = None
 
     def feed(self, data: bytes) -> list[Event]:
@@ -331,7 +251,7 @@ class GeminiStreamDecoder:
         if self._held is None:
             if pieces is None and goes_on is not True:
                 return False
-            self._held = _HeldCall(call, part)
+            self._held = HeldCall(call, part)
         else:
             self._held.call.update(call)
             self._held.rest.update(part)
