@@ -8,6 +8,7 @@ candidate may be asked.
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -278,66 +279,66 @@ class Attempt:
         if verdict is not None and tap.failure is None:
             # The service did not say that it failed, so we do.
             await sink.write(b"\n\n" + self._failure_event(verdict))
-        self._remember_final(tap)
+        if tap.final:
+            self._remember_stream(tap.final)
         sink.finish()
         return Served(verdict)
 
     async def _translated(self, reply: StreamedReply, translation: Translation) -> Served | Failure:
-        call, work, sink = self._work.call, self._work, self._sink
-        pipe = StreamPipe(
+        pipe = self._pipe(translation)
+        sink = self._sink
+        held: list[Event] = []
+        committed = False
+        failure: Failure | None = None
+        async for events in self._events(reply, pipe):
+            if not committed:
+                held += events
+                failed = _failed(held)
+                if not _has_content(held):
+                    if failed is not None:
+                        return self._classify(failed)
+                    continue
+                committed = True
+                self._start(reply.headers)
+                events, held = held, []
+            if (out := self._encode(pipe, events)) is not None:
+                await sink.write(out)
+            last = events[-1]
+            if type(last) is Failed:
+                failure = last.failure
+                break
+        sink.finish()
+        return Served(failure)
+
+    async def _events(self, reply: StreamedReply, pipe: StreamPipe) -> AsyncIterator[list[Event]]:
+        """Yield the events of each upstream chunk; ends with ``Finished`` or ``Failed``."""
+        try:
+            async for chunk in reply.chunks:
+                if events := pipe.decode(chunk):
+                    yield events
+        except UpstreamError as error:
+            yield [Failed(failure_of(error))]
+            return
+        if events := pipe.close():
+            yield events
+
+    def _pipe(self, translation: Translation) -> StreamPipe:
+        call = self._work.call
+        return StreamPipe(
             call.client_side,
             self._upstream,
             self._candidate.account.provider.issuer,
             translation.names,
-            self._gateway.reply_context(call, work.peek, translation.request),
+            self._gateway.reply_context(call, self._work.peek, translation.request),
             self._gateway.replay.watch(call.owner),
         )
-        held: list[Event] = []
-        committed = False
-        failure: Failure | None = None
-        try:
-            async for chunk in reply.chunks:
-                events = pipe.decode(chunk)
-                if not events:
-                    continue
-                if not committed:
-                    held += events
-                    failed = _failed(events)
-                    if failed is not None and not _has_content(held):
-                        return self._classify(failed)
-                    if not _has_content(held):
-                        continue
-                    committed = True
-                    self._start(reply.headers)
-                    events, held = held, []
-                if (out := self._encode(pipe, events)) is not None:
-                    await sink.write(out)
-                last = events[-1]
-                if type(last) is Failed:
-                    failure = last.failure
-                    break
-            else:
-                held += pipe.close()
-        except UpstreamError as error:
-            held.append(Failed(failure_of(error)))
-        if held:
-            failed = _failed(held)
-            if failed is not None and not committed and not _has_content(held):
-                return self._classify(failed)
-            if not committed:
-                self._start(reply.headers)
-            failure = failed or failure
-            if (out := self._encode(pipe, held)) is not None:
-                await sink.write(out)
-        sink.finish()
-        return Served(failure)
 
     def _encode(self, pipe: StreamPipe, events: list[Event]) -> bytes | None:
         last = events[-1]
         if type(last) is Finished and last.usage is not None:
             self._outcome.usage = last.usage
         out = pipe.encode(events)
-        if self._gateway.memory.wants(self._work.call.dialect.name, self._work.head):
+        if type(last) is Finished:
             self._remember_stream(out)
         return out or None
 
@@ -373,19 +374,21 @@ class Attempt:
 
     # --- what previous_response_id will ask for --------------------------------------------
 
+    def _remembers(self) -> bool:
+        call = self._work.call
+        if call.memory_scope:
+            return True
+        return self._gateway.memory.wants(call.dialect.name, self._work.head)
+
     def _remember_whole(self, body: bytes) -> None:
-        call = self._work.call
-        if self._gateway.memory.wants(call.dialect.name, self._work.head):
-            self._gateway.memory.remember(call.owner, self._work.head, body)
+        if self._remembers():
+            scope = self._work.call.remembers_for
+            self._gateway.memory.remember(scope, self._work.head, body)
 
-    def _remember_stream(self, out: bytes) -> None:
-        call = self._work.call
-        self._gateway.memory.remember_event(call.owner, self._work.head, out)
-
-    def _remember_final(self, tap: Tap) -> None:
-        call = self._work.call
-        if tap.final and self._gateway.memory.wants(call.dialect.name, self._work.head):
-            self._gateway.memory.remember_event(call.owner, self._work.head, tap.final)
+    def _remember_stream(self, stream: bytes) -> None:
+        if self._remembers():
+            scope = self._work.call.remembers_for
+            self._gateway.memory.remember_event(scope, self._work.head, stream)
 
 
 def _failed(events: list[Event]) -> Failure | None:

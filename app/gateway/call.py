@@ -38,6 +38,15 @@ class Call:
     surface: ClientSide | None = None
     """Encodes answers where that is not the dialect itself (completions)."""
 
+    memory_scope: str = ""
+    """Scope of remembered answers where it is narrower than the caller (one WebSocket, which
+    remembers its own answers even when they are not to be stored)."""
+
+    @property
+    def remembers_for(self) -> str:
+        """Under whose name answers are remembered."""
+        return self.memory_scope or self.owner
+
     @property
     def client_side(self) -> ClientSide:
         """Who encodes the answers."""

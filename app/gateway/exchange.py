@@ -21,8 +21,10 @@ import msgspec
 from app.accounts.roster import Roster
 from app.canonical.events import Failed
 from app.canonical.failure import Failure, failure_of
+from app.canonical.parts import DialectName
 from app.canonical.request import ChatRequest
 from app.dialects.base import Dialect, Peek, ReplyContext, decode_object, read_head
+from app.dialects.openai_responses_store import previous_id, unknown_previous
 from app.errors import AppError, BugError
 from app.gateway.attempt import Attempt, Served
 from app.gateway.call import Call, Outcome, Sink
@@ -62,7 +64,7 @@ class GatewayLimits:
 class Gateway:
     """Everything that an exchange needs, given by ``service``."""
 
-    dialects: Mapping[str, Dialect]
+    dialects: Mapping[DialectName, Dialect]
     roster: Roster
     send: Send
     now: Callable[[], float]
@@ -111,8 +113,10 @@ class Gateway:
             raise AppError(self.paused, status=503, code="paused", hint="Resume it in the menu.")
         head = read_head(call.raw)
         peek = call.dialect.peek(call.raw, call.path, call.query, call.route)
-        if call.dialect.name == "openai_responses" and "previous_response_id" in head:
-            call.raw, head = self.memory.join(call.owner, call.raw, head)
+        follows = previous_id(head) if call.dialect.name == "openai_responses" else None
+        if follows is not None:
+            for scope in {call.remembers_for, call.owner}:
+                call.raw, head = self.memory.join(scope, call.raw, head)
         outcome.model = peek.model
         now = self.now()
         plan = make_plan(
@@ -125,6 +129,8 @@ class Gateway:
         )
         if not plan.candidates:
             raise no_account_error(plan, now, call.show_account)
+        if follows is not None and "previous_response_id" in head:
+            plan = _knowing(plan, follows)
         work = _Work(call, peek, plan, head)
         if peek.operation == "count_tokens":
             await count(self, work, sink, outcome)
@@ -252,6 +258,22 @@ class _Work:
         """Return the caller's sign of life."""
         context = ReplyContext("", None, 0.0, str)
         return self.call.client_side.stream_encoder(context).ping()
+
+
+def _knowing(plan: Plan, name: str) -> Plan:
+    """Return the candidates that may know an answer that is not remembered here.
+
+    Raises:
+        AppError: there are none; in the service's words.
+    """
+    knowing = tuple(
+        c
+        for c in plan.candidates
+        if c.dialect == "openai_responses" and c.account.provider.official
+    )
+    if not knowing or knowing[0].account.provider.demo:
+        raise unknown_previous(name)
+    return replace(plan, candidates=knowing)
 
 
 def _better(old: Failure | None, new: Failure) -> Failure:

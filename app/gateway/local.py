@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from app.canonical.events import Event, Failed
 from app.canonical.failure import Failure
 from app.canonical.fold import fold
+from app.canonical.parts import DialectName
 from app.canonical.request import ChatRequest
 from app.dialects.base import Dialect, Peek, ReplyContext, StreamEncoder, decode_object, dump
 from app.errors import UpstreamError
@@ -19,7 +20,7 @@ __all__ = ["with_demo"]
 
 def with_demo(
     send: Send,
-    dialects: Mapping[str, Dialect],
+    dialects: Mapping[DialectName, Dialect],
     now: Callable[[], float],
     new_id: Callable[[str], str],
 ) -> Send:

@@ -12,15 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
+
 from app.dialects.openai_responses_store import (
     final_response,
-    join_previous,
+    join_turn,
     previous_id,
     response_id,
     turn_items,
     wants_store,
 )
-
 from app.errors import RequestError
 
 __all__ = ["ResponseMemory"]
@@ -73,8 +73,8 @@ class ResponseMemory:
             self.remember(owner, head, body)
 
     def join(
-        self, owner: str, raw: bytes, head: Mapping[str, msgspec.Raw]
-    ) -> tuple[bytes, Mapping[str, msgspec.Raw]]:
+        self, owner: str, raw: bytes, head: dict[str, msgspec.Raw]
+    ) -> tuple[bytes, dict[str, msgspec.Raw]]:
         """Return the request with the remembered conversation before its input.
 
         A request whose id is unknown here is returned as it is: the upstream may know it.
@@ -83,7 +83,7 @@ class ResponseMemory:
         turn = self._find(owner, name) if name is not None else None
         if turn is None:
             return raw, head
-        return join_previous(head, turn.items)
+        return join_turn(head, turn.items)
 
     def knows(self, owner: str, name: str) -> bool:
         """Say whether an answer is remembered."""
@@ -103,6 +103,11 @@ class ResponseMemory:
     def forget(self, owner: str, name: str) -> bool:
         """Drop a remembered answer; return whether there was one."""
         return self._drop((owner, name))
+
+    def forget_all(self, owner: str) -> None:
+        """Drop everything of one caller (a WebSocket that was closed)."""
+        for key in [key for key in self._turns if key[0] == owner]:
+            self._drop(key)
 
     def _find(self, owner: str, name: str) -> _Turn | None:
         turn = self._turns.get((owner, name))

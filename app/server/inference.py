@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from tornado.http1connection import HTTP1Connection
@@ -63,6 +63,22 @@ class Inference:
     max_body_bytes: int = 64 * 1024 * 1024
     active: int = 0
     """Requests being served."""
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while no request is being served."""
+
+    def __post_init__(self) -> None:
+        self.idle.set()
+
+    def began(self) -> None:
+        """Count a request in."""
+        self.active += 1
+        self.idle.clear()
+
+    def ended(self) -> None:
+        """Count a request out."""
+        self.active -= 1
+        if not self.active:
+            self.idle.set()
 
     def find(self, method: str, path: str) -> Entry | None:
         """Return what serves a path, or None when it is no inference route."""
@@ -195,7 +211,7 @@ class InferenceDelegate(HTTPMessageDelegate):
             surface=entry.surface,
         )
         sink = HttpSink(self._connection)
-        self._inference.active += 1
+        self._inference.began()
         self._task = spawn(self._run(call, sink), "exchange")
 
     def on_connection_close(self) -> None:
@@ -211,7 +227,7 @@ class InferenceDelegate(HTTPMessageDelegate):
             # The client has gone, or the program ends; an unfinished answer must not look whole.
             sink.abort()
         finally:
-            self._inference.active -= 1
+            self._inference.ended()
 
     def _too_large(self) -> None:
         megabytes = self._inference.max_body_bytes // (1024 * 1024)
@@ -262,7 +278,7 @@ class HttpSink:
     def ping(self, data: bytes) -> bool:
         """Send a sign of life without waiting; False when the client has gone."""
         stream = self._connection.stream
-        if stream is None or stream.closed():
+        if stream.closed():
             return False
         self.written_at = self._loop.time()
         if not stream.writing():
@@ -284,13 +300,18 @@ class HttpSink:
     def abort(self) -> None:
         """Close the connection so that a broken answer cannot be taken for a whole one."""
         stream = self._connection.stream
-        if stream is not None and not stream.closed():
+        if not stream.closed():
             stream.close()
 
 
 def _quiet(future: asyncio.Future[None]) -> None:
     """Mark a write's failure as seen: the close callback handles a client that has gone."""
-    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    future.add_done_callback(_look)
+
+
+def _look(done: asyncio.Future[None]) -> None:
+    if not done.cancelled():
+        done.exception()
 
 
 def _status_line(status: int) -> ResponseStartLine:

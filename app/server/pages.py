@@ -10,6 +10,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
 from app.canonical.failure import failure_of
+from app.canonical.parts import DialectName
 from app.dialects.base import Dialect
 from app.errors import AppError, RequestError
 from app.keys import KeyRecord
@@ -25,8 +26,16 @@ class Control(Protocol):
     """What these routes ask of the program; ``service`` answers."""
 
     access: Access
-    dialects: Mapping[str, Dialect]
-    new_id: Callable[[str], str]
+
+    @property
+    def dialects(self) -> Mapping[DialectName, Dialect]:
+        """Return the dialects by name."""
+        ...
+
+    @property
+    def new_id(self) -> Callable[[str], str]:
+        """Return what makes ids."""
+        ...
 
     def health(self, grant: Grant) -> dict[str, Any]:
         """Return the body of ``GET /v1/health``, limited to the caller's scope."""
@@ -145,7 +154,7 @@ class Page(RequestHandler):
             super().log_exception(typ, value, tb)
 
 
-def caller_dialect(request: HTTPServerRequest) -> str:
+def caller_dialect(request: HTTPServerRequest) -> DialectName:
     """Tell a caller's dialect by its headers and path."""
     if request.path.startswith("/v1beta") or "x-goog-api-key" in request.headers:
         return "gemini"

@@ -1,0 +1,668 @@
+"""Builds every room once, starts and stops them, and swaps what the settings change.
+
+States: built → starting → running ⇄ paused → stopping → stopped. The port listens before anything
+slow is opened (the database, model lists), so that the first answer comes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import os
+import re
+import secrets
+import signal
+import socket
+import string
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from app import __version__, log
+from app.accounts.account import Account
+from app.accounts.configured import configured_accounts
+from app.accounts.roster import Roster
+from app.canonical.parts import DialectName
+from app.config import Config, warnings
+from app.configfile import Located, load_file, locate
+from app.dialects import COMPLETIONS, DIALECTS
+from app.dialects.base import Dialect
+from app.errors import AppError, ConfigError, RequestError, UpstreamError
+from app.gateway.call import Outcome
+from app.gateway.exchange import Gateway, GatewayLimits
+from app.gateway.local import with_demo
+from app.gateway.memory import ResponseMemory
+from app.gateway.passthrough import Passthrough
+from app.gateway.replay import ReplayCache
+from app.gateway.tokenizer import Tokenizer
+from app.http import HttpRequest, Limits, StreamedReply
+from app.instance import Instance
+from app.keys import KeyIndex, KeyRecord
+from app.paths import Paths
+from app.providers import DEMO
+from app.providers.base import ModelFacts
+from app.providers.demo import DEMO_MODELS
+from app.routing.catalog import Capabilities, Catalog, NamePattern
+from app.server.application import Front
+from app.server.caller import Access
+from app.server.front import FrontServer
+from app.server.guard import AccessPolicy, Grant, refuses_bind, token_shell
+from app.server.inference import Entry, Inference
+from app.server.listen import LOOPBACK, FileBudget, bind, raise_file_limit
+from app.server.models import ModelRow
+from app.server.pages import page_routes
+from app.server.passing import passing_routes
+from app.server.peer import default_program_names, default_prover
+from app.server.socket import socket_routes
+from app.tasks import cancel_all, spawn
+from app.upstream.client import Client, ClientSettings
+from app.watch import Watcher
+
+if TYPE_CHECKING:
+    from app.store.keys import Keys
+
+__all__ = ["ServeOptions", "Service", "serve"]
+
+_log = logging.getLogger("dragoman.service")
+
+_DISCOVERY = Limits(connect_s=10.0, first_byte_s=20.0, idle_s=20.0, total_s=30.0)
+_DISCOVERY_EVERY_S = 3_600.0
+"""Model lists change a few times a month; local servers load models more often."""
+_GRACE_S = 10.0
+"""How long running answers may take to finish when the program stops."""
+_ALPHABET = string.ascii_letters + string.digits
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """How to serve: the command line's options."""
+
+    config_path: str | None = None
+    port: int | None = None
+    """Overrides the settings; 0 takes a free port."""
+    foreground: bool = True
+
+
+def new_id(prefix: str) -> str:
+    """Return an id: the prefix and 24 random letters and digits."""
+    number = int.from_bytes(secrets.token_bytes(18), "big")
+    letters = []
+    for _ in range(24):
+        number, rest = divmod(number, 62)
+        letters.append(_ALPHABET[rest])
+    return prefix + "".join(letters)
+
+
+@dataclass(slots=True)
+class Service:
+    """The running program without its desktop half; implements ``server.pages.Control``."""
+
+    paths: Paths
+    located: Located
+    options: ServeOptions
+    env: Mapping[str, str]
+    config: Config
+    instance: Instance
+    roster: Roster = field(default_factory=Roster)
+    gateway: Gateway = field(init=False)
+    access: Access = field(init=False)
+    inference: Inference = field(init=False)
+    client: Client = field(init=False)
+    port: int = 0
+    started_at: float = 0.0
+    problems: tuple[str, ...] = ()
+    """Why the settings on disk are not in force; empty when they are."""
+    dialects: Mapping[DialectName, Dialect] = field(default_factory=lambda: DIALECTS)
+    new_id: Callable[[str], str] = new_id
+    served: int = 0
+    failed: int = 0
+    _sockets: list[socket.socket] = field(default_factory=list)
+    _server: FrontServer | None = None
+    _keys: Keys | None = None
+    _keys_trouble: str = ""
+    _store_opened: asyncio.Event = field(default_factory=asyncio.Event)
+    _index: KeyIndex = field(default_factory=KeyIndex)
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _watcher: Watcher | None = None
+    _tokenizer: Tokenizer = field(default_factory=Tokenizer)
+    _prover: Any = None
+    _names: Any = None
+    _listed: dict[str, dict[str, ModelFacts]] = field(default_factory=dict)
+    _trouble: dict[str, str] = field(default_factory=dict)
+    """Account id to why its model list could not be read."""
+
+    async def start(self) -> None:
+        """Listen, then open what is slow.
+
+        Raises:
+            ConfigError: the settings name what there is not, or the address cannot be had.
+            AppError: a non-loopback address without keys.
+        """
+        accounts, problems = configured_accounts(self.config, self.env, str(self.located.path))
+        if problems:
+            raise ConfigError(problems)
+        self.started_at = time.time()
+        limit = raise_file_limit()
+        hosts = self._hosts()
+        if hosts != LOOPBACK:
+            await self._open_store()
+            keyed = any(r.state(time.time()) == "active" for r in await self.list_keys())
+            if (refusal := refuses_bind(hosts, keyed)) is not None:
+                raise AppError(refusal, code="keys_required", status=503)
+        port = self.config.server.port if self.options.port is None else self.options.port
+        self._sockets = bind(port, hosts)
+        self.port = self._sockets[0].getsockname()[1]
+        self.roster.replace(accounts)
+        self._build(limit)
+        self.instance.publish(self.port)
+        if self._keys is None:
+            spawn(self._open_store(), "store")
+        spawn(self._discover_often(), "model lists")
+        self._watcher = Watcher(self.located.path, self._changed)
+        if self.located.path.parent.is_dir():
+            self._watcher.start()
+        _log.info("listening on http://localhost:%d", self.port)
+
+    def _hosts(self) -> tuple[str, ...]:
+        host = self.config.server.host
+        return LOOPBACK if host == "loopback" else (host,)
+
+    def _build(self, file_limit: int) -> None:
+        self.client = Client(self._client_settings())
+        self.gateway = Gateway(
+            dialects=self.dialects,
+            roster=self.roster,
+            send=with_demo(self._send, self.dialects, time.time, new_id),
+            now=time.time,
+            new_id=new_id,
+            counter=self._tokenizer.count,
+            catalog=self._catalog(),
+            limits=_limits(self.config),
+            memory=ResponseMemory(time.monotonic),
+            replay=ReplayCache(time.monotonic),
+            settled=self._settled,
+        )
+        self.access = Access(self._policy(), self._index, self.instance.token, time.time)
+        self.inference = Inference(
+            exact=_exact_entries(self.dialects),
+            patterns=_pattern_entries(self.dialects),
+            access=self.access,
+            handle=self.gateway.handle,
+            new_id=new_id,
+            max_body_bytes=self.config.advanced.max_body_mb * 1024 * 1024,
+        )
+        passing = Passthrough(self.gateway)
+        pages = page_routes(
+            self, [*passing_routes(self, passing), *socket_routes(self, self.gateway)]
+        )
+        self._prover = default_prover()
+        self._names = default_program_names()
+        budget = FileBudget(
+            file_limit, lambda: self._server.open_connections if self._server else 0
+        )
+        self._server = FrontServer(
+            Front(self.inference, pages),
+            prover=self._prover,
+            names=self._names,
+            full=budget.near_limit,
+            max_body_bytes=self.inference.max_body_bytes,
+        )
+        self._server.add_sockets(self._sockets)
+
+    async def _send(self, request: HttpRequest, limits: Limits) -> StreamedReply:
+        return await self.client.send(request, limits)
+
+    def _client_settings(self) -> ClientSettings:
+        upstream = self.config.upstream
+        ports = frozenset({self.port})
+        own = frozenset(
+            (host, port)
+            for port in ports
+            for host in ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - refused
+        )
+        return ClientSettings(
+            transport=upstream.transport,
+            proxy=upstream.proxy.resolve(self.env) if upstream.proxy is not None else None,
+            ca_file=upstream.ca_file,
+            forbidden=own,
+        )
+
+    def _policy(self) -> AccessPolicy:
+        access = self.config.access
+        shell = token_shell(str(self.paths.runtime / "instance.json"), sys.platform == "win32")
+        return AccessPolicy(
+            keyless=access.keyless,
+            hosts=frozenset(access.hosts),
+            origins=frozenset(access.origins),
+            ports=frozenset({self.port}),
+            token_shell=shell,
+        )
+
+    def _catalog(self) -> Catalog:
+        models = self.config.models
+        return Catalog(
+            listed={**self._listed, "demo/demo": {name: ModelFacts(name) for name in DEMO_MODELS}},
+            aliases=dict(models.aliases),
+            patterns=tuple(
+                NamePattern(re.compile(p.match), p.provider, p.priority) for p in models.patterns
+            ),
+            capabilities={
+                name: Capabilities(c.context, c.tools, c.images, c.reasoning)
+                for name, c in models.capabilities.items()
+            },
+            chains=dict(models.chains),
+            default=models.default,
+        )
+
+    def _settled(self, outcome: Outcome) -> None:
+        self.served += 1
+        if outcome.failure is not None:
+            self.failed += 1
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug(
+                "%s %s -> %s %s (%s), %d attempts, status %d",
+                outcome.request_id,
+                outcome.model,
+                outcome.account,
+                outcome.served,
+                outcome.grade,
+                outcome.attempts,
+                outcome.status,
+            )
+
+    # --- model lists ---------------------------------------------------------------------------
+
+    async def _discover_often(self) -> None:
+        while True:
+            await self.discover()
+            await asyncio.sleep(_DISCOVERY_EVERY_S)
+
+    async def discover(self) -> None:
+        """Read the model lists of all accounts that have none written down."""
+        wanted = [
+            account
+            for account in self.roster.accounts()
+            if account.ready and account.models is None and not account.provider.demo
+        ]
+        await asyncio.gather(*(self._discover_one(account) for account in wanted))
+        self.gateway.catalog = self._catalog()
+
+    async def _discover_one(self, account: Account) -> None:
+        provider = account.provider
+        request = provider.prepare(
+            provider.list_models(account.base_url),
+            account.credential,
+            provider.dialects[0],
+            (),
+            account.headers,
+        )
+        try:
+            reply = await self.client.fetch(request, _DISCOVERY, proxy=account.proxy)
+            if reply.status != 200:
+                failure = self.dialects[provider.dialects[0]].decode_failure(
+                    reply.status, reply.headers, reply.body
+                )
+                raise UpstreamError(failure.message)
+            facts = provider.parse_models(reply)
+        except AppError as error:
+            self._trouble[account.id] = error.message
+            _log.warning("the models of %s are not known: %s", account.id, error.message)
+            return
+        self._trouble.pop(account.id, None)
+        self._listed[account.id] = {row.id: row for row in facts}
+
+    # --- settings --------------------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        spawn(self.reload(), "settings")
+
+    async def reload(self) -> dict[str, Any]:
+        """Read the settings again: a valid change is swapped in whole, a wrong one is reported.
+
+        Returns:
+            ``changed`` and ``problems`` (one sentence each).
+        """
+        try:
+            config = load_file(self.located, self.env)
+            accounts, problems = configured_accounts(config, self.env, str(self.located.path))
+            if problems:
+                raise ConfigError(problems)
+        except ConfigError as error:
+            self.problems = tuple(str(problem) for problem in error.problems)
+            for problem in self.problems:
+                _log.error("the settings are refused: %s", problem)
+            return {"changed": False, "problems": list(self.problems)}
+        self.problems = ()
+        if config == self.config:
+            return {"changed": False, "problems": []}
+        rebuilt = config.upstream != self.config.upstream
+        moved = config.server != self.config.server
+        self.config = config
+        _register_secrets(config, self.env)
+        log.setup(config.logging.level, as_json=config.logging.as_json, file=self.paths.log_file)
+        self.roster.replace(accounts)
+        self._listed = {a.id: self._listed[a.id] for a in accounts if a.id in self._listed}
+        self.gateway.limits = _limits(config)
+        self.gateway.catalog = self._catalog()
+        self.access.policy = self._policy()
+        self.inference.max_body_bytes = config.advanced.max_body_mb * 1024 * 1024
+        if rebuilt:
+            old, self.client = self.client, Client(self._client_settings())
+            asyncio.get_running_loop().call_later(
+                config.upstream.total_timeout_s, lambda: spawn(old.aclose(), "old connections")
+            )
+        _log.info("the settings were read again")
+        spawn(self.discover(), "model lists")
+        notes = ["server.host and server.port hold from the next start"] if moved else []
+        return {"changed": True, "problems": notes}
+
+    # --- what the routes ask ---------------------------------------------------------------------
+
+    def health(self, grant: Grant) -> dict[str, Any]:
+        """Return version, uptime and the state of each provider and account in scope."""
+        now = time.time()
+        providers: dict[str, dict[str, Any]] = {}
+        for account in self.roster.accounts():
+            if not grant.allows(account.provider.id, None, account.id):
+                continue
+            state = self.roster.overall(account, now)
+            entry = providers.setdefault(
+                account.provider.id,
+                {"id": account.provider.id, "title": account.provider.title, "accounts": []},
+            )
+            reason = state.reason or self._trouble.get(account.id, "")
+            entry["accounts"].append(
+                {
+                    "id": account.id,
+                    "label": account.label,
+                    "state": state.health,
+                    "reason": reason,
+                    "until": state.until,
+                    "models": len(self.gateway.catalog.names(account)),
+                }
+            )
+        return {
+            "status": "paused" if self.gateway.paused else "ok",
+            "state": self.gateway.paused or "running",
+            "version": __version__,
+            "uptime_s": round(now - self.started_at, 1),
+            "address": f"http://localhost:{self.port}",
+            "pid": os.getpid(),
+            "requests": {
+                "running": self.inference.active,
+                "served": self.served,
+                "failed": self.failed,
+            },
+            "providers": list(providers.values()),
+            "keys": self._keys_trouble or "ready",
+            "config": {
+                "path": str(self.located.path),
+                "why": self.located.why,
+                "problems": list(self.problems),
+                "warnings": list(warnings(self.config, self.env)),
+            },
+        }
+
+    def models(self, grant: Grant, *, demo: bool) -> list[ModelRow]:
+        """Return the models in the caller's scope; the demo's only while there is no account."""
+        catalog = self.gateway.catalog
+        rows: dict[str, ModelRow] = {}
+        accounts = self.roster.accounts()
+        real = any(not account.provider.demo for account in accounts)
+        for account in accounts:
+            if not account.enabled or (account.provider is DEMO and real and not demo):
+                continue
+            for public, upstream in catalog.names(account).items():
+                if not grant.allows(account.provider.id, public, account.id):
+                    continue
+                row = rows.get(public)
+                label = (account.label,) if grant.key is None else ()
+                if row is not None:
+                    rows[public] = replace(row, accounts=row.accounts + label)
+                    continue
+                facts = catalog.facts(account, upstream)
+                profile = catalog.profile(account, public, upstream)
+                rows[public] = ModelRow(
+                    public,
+                    account.provider.id,
+                    label,
+                    (facts.name if facts is not None else None) or "",
+                    0,
+                    profile.context,
+                    profile.max_output,
+                )
+        for alias, target in catalog.aliases.items():
+            found = rows.get(target)
+            if found is not None and alias not in rows:
+                rows[alias] = replace(found, id=alias)
+        return list(rows.values())
+
+    def metrics(self) -> bytes:
+        """Return counters in Prometheus' text form."""
+        prometheus = importlib.import_module("prometheus_client")
+        registry = prometheus.CollectorRegistry()
+        counts = (
+            ("dragoman_requests", "Requests served since the start", self.served),
+            ("dragoman_requests_failed", "Requests that ended in an error", self.failed),
+        )
+        for name, meaning, number in counts:
+            prometheus.Counter(name, meaning, registry=registry).inc(number)
+        uptime_s = time.time() - self.started_at
+        gauges = (
+            ("dragoman_requests_running", "Requests being served", float(self.inference.active)),
+            ("dragoman_uptime_seconds", "Seconds since the start", uptime_s),
+        )
+        for name, meaning, level in gauges:
+            prometheus.Gauge(name, meaning, registry=registry).set(level)
+        rendered: bytes = prometheus.generate_latest(registry)
+        return rendered
+
+    def stored_response(self, owner: str, name: str) -> bytes:
+        """Return a remembered Responses answer."""
+        return self.gateway.memory.get(owner, name)
+
+    def forget_response(self, owner: str, name: str) -> None:
+        """Drop a remembered Responses answer."""
+        self.gateway.memory.get(owner, name)
+        self.gateway.memory.forget(owner, name)
+
+    # --- keys ------------------------------------------------------------------------------------
+
+    async def _open_store(self) -> None:
+        try:
+            self._keys = await asyncio.to_thread(self._open_keys)
+        except AppError as error:
+            self._keys_trouble = error.text
+            _log.error("keys cannot be used: %s", error.text)
+        finally:
+            self._store_opened.set()
+
+    def _open_keys(self) -> Keys:
+        from app.store.database import Database
+        from app.store.keys import Keys
+
+        url = self.config.database.url
+        database = Database(url.resolve(self.env) if url is not None else None, self.paths.data)
+        database.migrate()
+        keys = Keys(database, self._index)
+        keys.load_all()
+        return keys
+
+    async def _store(self) -> Keys:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._store_opened.wait(), 5.0)
+        if self._keys is None:
+            raise AppError(
+                self._keys_trouble or "The key store is still opening.",
+                status=503,
+                code="store_unavailable",
+            )
+        return self._keys
+
+    async def list_keys(self) -> list[KeyRecord]:
+        """Return all keys."""
+        store = await self._store()
+        return list(await asyncio.to_thread(store.list))
+
+    async def create_key(self, body: bytes) -> tuple[KeyRecord, str]:
+        """Make a key from a JSON body (``label``, ``kind``, ``expires_at``, scopes)."""
+        try:
+            wanted = msgspec.json.decode(body, type=_NewKey)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise RequestError(f"The body is wrong: {error}.", code="invalid_json") from error
+        scopes = {
+            name: names
+            for name in ("providers", "models", "accounts")
+            if (names := getattr(wanted, name)) is not None
+        }
+        store = await self._store()
+        return await asyncio.to_thread(
+            store.create, wanted.kind, wanted.label, wanted.expires_at, scopes
+        )
+
+    async def revoke_key(self, name: str) -> KeyRecord:
+        """Revoke a key."""
+        store = await self._store()
+        return await asyncio.to_thread(store.revoke, name)
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Begin to shut down."""
+        self._stop.set()
+
+    async def run_until_stopped(self) -> None:
+        """Wait for ``stop``, then let running answers finish, and close everything."""
+        await self._stop.wait()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close everything; safe after a failed ``start``."""
+        if self._watcher is not None:
+            self._watcher.close()
+        if self._server is not None:
+            self._server.stop()
+            self.gateway.paused = "Dragoman is stopping."
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.inference.idle.wait(), _GRACE_S)
+        else:
+            for sock in self._sockets:
+                sock.close()
+        await cancel_all()
+        if self._server is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._server.close_all_connections(), 2.0)
+            await self.client.aclose()
+            if self._prover is not None:
+                self._prover.close()
+        self.instance.release()
+
+
+class _NewKey(msgspec.Struct, forbid_unknown_fields=True):
+    label: str = ""
+    kind: Any = "client"
+    expires_at: float | None = None
+    providers: list[str] | None = None
+    models: list[str] | None = None
+    accounts: list[str] | None = None
+
+
+def _limits(config: Config) -> GatewayLimits:
+    upstream = config.upstream
+    return GatewayLimits(
+        connect_s=upstream.connect_timeout_s,
+        first_byte_s=upstream.first_byte_timeout_s,
+        reasoning_first_byte_s=max(300.0, upstream.first_byte_timeout_s),
+        idle_s=upstream.idle_timeout_s,
+        total_s=upstream.total_timeout_s,
+    )
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9/_-]+")
+
+
+def _exact_entries(dialects: Mapping[DialectName, Dialect]) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
+    for path in (
+        "/v1/chat/completions",
+        "/chat/completions",
+        "/v1/responses",
+        "/responses",
+        "/v1/responses/input_tokens",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+        "/v1/completions",
+    ):
+        for dialect in dialects.values():
+            for route in dialect.routes:
+                if route.method == "POST" and route.pattern.fullmatch(path):
+                    entries.setdefault(path, Entry(dialect, route))
+    for route in COMPLETIONS.routes:
+        entries["/v1/completions"] = Entry(COMPLETIONS, route, COMPLETIONS)
+    return entries
+
+
+def _pattern_entries(dialects: Mapping[DialectName, Dialect]) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(dialect, route)
+        for dialect in dialects.values()
+        for route in dialect.routes
+        if route.method == "POST"
+    )
+
+
+def _register_secrets(config: Config, env: Mapping[str, str]) -> None:
+    for _, ref in config.secrets():
+        log.redact(ref.resolve(env))
+
+
+def serve(options: ServeOptions, *, ready: Callable[[str], None] | None = None) -> int:
+    """Serve until SIGTERM, SIGINT or ``POST /admin/stop``.
+
+    Args:
+        options: from the command line.
+        ready: called with the address once the port listens.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ConfigError: the settings are wrong, or the port cannot be had.
+        AppError: another instance runs on this data folder.
+    """
+    env = dict(os.environ)
+    paths = Paths.find(env)
+    located = locate(options.config_path, env)
+    config = load_file(located, env)
+    _register_secrets(config, env)
+    instance = Instance.acquire(paths.data, paths.runtime)
+    log.redact(instance.token)
+    close_log = log.setup(config.logging.level, as_json=config.logging.as_json, file=paths.log_file)
+    try:
+        return asyncio.run(_serve(Service(paths, located, options, env, config, instance), ready))
+    finally:
+        instance.release()
+        close_log()
+
+
+async def _serve(service: Service, ready: Callable[[str], None] | None) -> int:
+    loop = asyncio.get_running_loop()
+    for name in ("SIGTERM", "SIGINT"):
+        number = getattr(signal, name)
+        with contextlib.suppress(NotImplementedError):  # Windows: KeyboardInterrupt ends the run
+            loop.add_signal_handler(number, service.stop)
+    try:
+        await service.start()
+    except BaseException:
+        await service.close()
+        raise
+    if ready is not None:
+        ready(f"http://localhost:{service.port}")
+    await service.run_until_stopped()
+    return 0
