@@ -168,7 +168,8 @@ class ChatDialect:
             value = value[0]  # Google's compatible endpoint wraps its error in a list
         if isinstance(value, dict) and "error" in value:
             error = value["error"]
-            if isinstance(error, dict | str) and error:
+            named = isinstance(error, str) and not isinstance(value.get("message"), str)
+            if error and (named or isinstance(error, dict)):
                 return read_error(error, status, headers)
         if isinstance(value, dict) and isinstance(value.get("detail"), list):
             return read_openai_error(

@@ -27,6 +27,7 @@ __all__ = [
     "CHUNK_KEYS",
     "DELTA_KEYS",
     "Call",
+    "Choice",
     "Chunk",
     "Delta",
     "decode_frame",
@@ -36,17 +37,17 @@ __all__ = [
 ]
 
 
-class Function(msgspec.Struct):
+class Function(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: str | None = None
 
 
-class Custom(msgspec.Struct):
+class Custom(msgspec.Struct, gc=False):
     name: str | None = None
     input: str | None = None
 
 
-class Call(msgspec.Struct):
+class Call(msgspec.Struct, gc=False):
     """One fragment of a tool call."""
 
     index: int | None = None
@@ -57,7 +58,7 @@ class Call(msgspec.Struct):
     extra_content: Any = None
 
 
-class Delta(msgspec.Struct):
+class Delta(msgspec.Struct, gc=False):
     """What one chunk adds; the fields that the decoder acts upon."""
 
     content: str | None = None
@@ -72,14 +73,16 @@ class Delta(msgspec.Struct):
     images: Any = None
 
 
-class Choice(msgspec.Struct):
+class Choice(msgspec.Struct, gc=False):
+    """One of the alternative answers; the first has index 0."""
+
     index: int | None = 0
     delta: Delta | None = None
     finish_reason: str | None = None
     logprobs: Any = None
 
 
-class Chunk(msgspec.Struct):
+class Chunk(msgspec.Struct, gc=False):
     """One event of a stream."""
 
     choices: list[Choice] | None = None

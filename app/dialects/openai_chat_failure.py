@@ -66,4 +66,4 @@ def fastapi_error(detail: Json) -> JsonObject:
         param = param or ".".join(steps) or None
         said.append(": ".join(filter(None, (".".join(steps), str(item.get("msg") or "")))))
     message = "; ".join(filter(None, said)) or dump(detail).decode()[:2000]
-    return {"message": message, "type": "invalid_request_error", "param": param}
+    return {"message": message, "param": param}

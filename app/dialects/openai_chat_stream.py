@@ -7,6 +7,10 @@ anything else begins; a call ends when another part has begun and its arguments 
 or when the service gives its finish reason. Indices of events are given when a slot is made,
 which is the order in which slots open.
 
+Most chunks of a stream differ in their text alone. What stands before and after it is learnt from
+a chunk that holds nothing else; a chunk with the same surroundings is not decoded further. It is
+the same JSON but for that one string, so nothing can be missed.
+
 The states are: before the first chunk; answering; finish reason seen (the usage chunk may still
 come); done. ``Finished`` follows on the usage chunk without choices, ``[DONE]`` or the end of
 the bytes, whichever comes first.
@@ -60,6 +64,7 @@ from app.dialects.openai_chat_chunks import (
     CHUNK_KEYS,
     DELTA_KEYS,
     Call,
+    Choice,
     Chunk,
     Delta,
     decode_frame,
@@ -87,6 +92,11 @@ from app.errors import RequestError, Retry, UpstreamError
 __all__ = ["ChatStreamDecoder"]
 
 _Kind: TypeAlias = Literal["text", "refusal", "reasoning", "call", "whole"]
+_CONTENT_KEY = re.compile(rb'"content"')
+_CONTENT = re.compile(rb'"content"\s*:\s*"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_TRIES = 8
+"""How often the surroundings of the text are learnt anew in a stream where they vary."""
+_decode_text = msgspec.json.Decoder(str).decode
 _JSON_MARKS = re.compile(r'\\.?|["{}\[\]]', re.DOTALL)
 
 
@@ -186,11 +196,14 @@ class ChatStreamDecoder:
         "_message",
         "_next",
         "_out",
+        "_prefix",
         "_refused",
         "_slots",
         "_sse",
         "_started",
+        "_suffix",
         "_taken",
+        "_tries",
         "_usage",
         "_usage_extras",
     )
@@ -212,6 +225,8 @@ class ChatStreamDecoder:
         self._usage: Usage | None = None
         self._usage_extras: JsonObject = {}
         self._logprobs: JsonObject = {}
+        self._prefix = self._suffix = b""
+        self._tries = _TRIES
         self._fields: JsonObject = {}
         self._late: JsonObject = {}
         self._choice: JsonObject = {}
@@ -252,6 +267,12 @@ class ChatStreamDecoder:
 
     def _frame(self, frame: Frame) -> None:
         data = frame.data
+        if self._prefix and data.startswith(self._prefix) and data.endswith(self._suffix):
+            text = self._between(data)
+            if text is not None:
+                if text:
+                    self._text("text", text)
+                return
         if data.startswith(b"[DONE]"):
             if self._finish is None:
                 self._fail(cut_stream("It sent no finish reason."))
@@ -280,8 +301,14 @@ class ChatStreamDecoder:
         if not self._started:
             body = object_of(data) if body is None else body
             self._start(body)
-        choice = next((c for c in chunk.choices or () if not c.index), None)
+        choices = chunk.choices
+        choice = choices[0] if choices else None
+        if choices and choice is not None and choice.index:
+            choice = next((c for c in choices if not c.index), None)
         if choice is not None:
+            delta = choice.delta
+            if self._tries and delta is not None and delta.content:
+                self._learn(chunk, choice.index, delta.content, data)
             if choice.finish_reason or body is not None:
                 self._extras(object_of(data) if body is None else body)
             if choice.delta is not None:
@@ -297,6 +324,29 @@ class ChatStreamDecoder:
             self._see_usage(usage)
             if self._finish is not None and not chunk.choices:
                 self._complete()
+
+    def _learn(self, chunk: Chunk, index: int | None, text: str, data: bytes) -> None:
+        """Remember what stands around the text of a chunk that holds nothing else."""
+        alone = Chunk([Choice(index, Delta(content=text))])
+        if chunk != alone or len(_CONTENT_KEY.findall(data)) != 1:
+            return
+        match = _CONTENT.search(data)
+        if match is not None:
+            self._tries -= 1
+            self._prefix, self._suffix = data[: match.start(1)], data[match.end(1) :]
+
+    def _between(self, data: bytes) -> str | None:
+        """Return the text of a chunk that is like the one learnt; None when it is not."""
+        start, end = len(self._prefix), len(data) - len(self._suffix)
+        if end < start:
+            return None
+        inner = data[start:end]
+        try:
+            if b'"' in inner or b"\\" in inner:
+                return _decode_text(b'"%b"' % inner)
+            return inner.decode()
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
 
     def _start(self, body: Mapping[str, Any]) -> None:
         self._started = True

@@ -50,8 +50,7 @@ def with_file(file):
 def target_of(name, issuer="openai_chat"):
     issuer = "google" if name == "thought_signature" else issuer
     official = name not in UNOFFICIAL and name != "thought_signature"
-    legacy = Target(ModelProfile("m"), issuer, official)
-    return legacy
+    return Target(ModelProfile("m"), issuer, official)
 
 
 def reply(request=None, include_usage=True):
@@ -88,8 +87,7 @@ def bare(response):
 
 def normal(body):
     """A response body without fields that say nothing."""
-    body = {k: v for k, v in body.items() if k not in ("id", "created", "model")}
-    return body
+    return {k: v for k, v in body.items() if k not in ("id", "created", "model")}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -497,8 +495,8 @@ def test_hostile_requests_raise_request_errors_only(data, name):
                 request, Target(ModelProfile("m"), "openai_chat", official)
             )
             msgspec.json.encode(encoded.body)
-    except RequestError as error:
-        assert error.message
+    except RequestError:
+        return  # the one error that a hostile body may raise; any other fails the test
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
@@ -509,10 +507,9 @@ def test_hostile_answers_raise_upstream_errors_only(data, name):
         return
     try:
         response = OPENAI_CHAT.decode_response(body, "x")
-    except UpstreamError as error:
-        assert error.message
-    else:
-        msgspec.json.encode(OPENAI_CHAT.encode_response(response, reply()).body)
+    except UpstreamError:
+        return  # the one error that a hostile body may raise; any other fails the test
+    msgspec.json.encode(OPENAI_CHAT.encode_response(response, reply()).body)
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
