@@ -1,0 +1,71 @@
+import time
+
+import msgspec
+
+from tests.cli.fake_instance import HEALTH, account, provider
+
+
+def test_nothing_runs_is_exit_code_three(dragoman):
+    assert dragoman("status") == (
+        3,
+        "",
+        "error: Dragoman does not run.\nhint: `dragoman start` starts it.\n",
+    )
+
+
+def test_nothing_runs_can_be_read_by_a_script(dragoman):
+    code, out, err = dragoman("status", "--json")
+    assert (code, msgspec.json.decode(out), err) == (3, {"running": False}, "")
+
+
+def test_running_instance_shows_address_process_and_demo(dragoman, fake):
+    code, out, _ = dragoman("status")
+    assert code == 0
+    assert f"runs at http://localhost:8317 (process {fake.record.pid}, for 1 h 2 min)" in out
+    assert "No account yet: the demo models answer." in out
+    assert "Settings: config.yaml\n" in out
+
+
+def test_accounts_are_shown_with_state_and_reason(dragoman, fake):
+    until = time.time() + 3_600.4
+    fake.answers["GET /v1/health"] = HEALTH | {
+        "providers": [
+            provider("openai", account("openai/work", "cooling", "limit reached", until)),
+            provider("gemini", account("gemini/one")),
+        ]
+    }
+    lines = dragoman("status").out.splitlines()
+    row = next(line for line in lines if line.startswith("openai/work"))
+    assert "cooling" in row
+    assert "in 1 h" in row
+    assert row.endswith("limit reached")
+    assert any(line.split() == ["gemini/one", "ready"] for line in lines)
+
+
+def test_faults_and_warnings_are_shown(dragoman, fake):
+    fake.answers["GET /v1/health"] = HEALTH | {
+        "keys": "the disk is full",
+        "config": {
+            "path": "/etc/d.yaml",
+            "why": "option",
+            "problems": ["server.port: expected a whole number"],
+            "warnings": ["a key stands in the file"],
+        },
+    }
+    out = dragoman("status").out
+    assert "Settings: /etc/d.yaml (by --config)" in out
+    assert "Problem: server.port: expected a whole number" in out
+    assert "Problem: keys: the disk is full" in out
+    assert "Warning: a key stands in the file" in out
+
+
+def test_json_is_the_health_with_pid_and_port(dragoman, fake):
+    code, out, _ = dragoman("status", "--json")
+    expected = {"running": True, "pid": fake.record.pid, "port": fake.port, **HEALTH}
+    assert (code, msgspec.json.decode(out)) == (0, expected)
+    assert fake.record.token not in out
+
+
+def test_instance_that_fails_is_exit_code_one(dragoman, fake):
+    fake.answers["GET /v1/health"] = (500, {"error": {"message": "Dragoman failed."}})
+    assert dragoman("status") == (1, "", "error: Dragoman failed.\n")
