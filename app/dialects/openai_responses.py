@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -70,7 +71,7 @@ _FAILED = ("response.failed", "response.cancelled", "error")
 class _Answer(msgspec.Struct):
     model: str | None = None
     status: str | None = None
-    usage: dict[str, Json] | None = None
+    usage: dict[str, Any] | None = None
 
 
 class _Final(msgspec.Struct):

@@ -703,6 +703,8 @@ class _Writer:
         self._unique = UniqueIds()
         self._waiting: dict[str, deque[str]] = {}
         self._spoken: JsonObject | None = None
+        self._made = False
+        """The open message is ours, not one that the client wrote as an item."""
         self._content: list[Json] = []
 
     def write(self, number: int, message: Message) -> None:
@@ -807,11 +809,18 @@ class _Writer:
         if isinstance(start, dict):
             self._end_spoken()
             self._spoken = start
+            self._made = False
         elif self._spoken is None:
-            self._spoken = {}
-        if isinstance(part, Text) and part.signature is not None:
-            self._losses.add(f"{where}.signature", "belongs to another service")
-        self._content.append(encode_spoken(part))
+            self._made = True
+            # The service's types want id and status of what the assistant said.
+            self._spoken = {"id": "msg_" + _digest(f"{where}.{part.text}"), "status": "completed"}
+        content = encode_spoken(part)
+        if isinstance(part, Text):
+            if part.signature is not None:
+                self._losses.add(f"{where}.signature", "belongs to another service")
+            if self._made:
+                content.setdefault("annotations", [])
+        self._content.append(content)
 
     def _end_spoken(self) -> None:
         if self._spoken is None:
