@@ -1108,14 +1108,14 @@ class _Encoder:
         if choice is not None and (choice.mode == "auto" or len(choice.names) > 1):
             only = choice.names  # several names cannot be said: leave the other tools out instead
         tools: list[JsonObject] = []
-        taken: set[Json] = set()
+        taken: set[str] = set()
         for index, tool in enumerate(self._request.tools):
             path = f"tools[{index}]"
             if isinstance(tool, ServerTool):
                 server = self._server_tool(tool, path)
-                wanted = not only or bool({tool.body.get("name"), tool.body.get("type")} & {*only})
-                if server is not None and wanted and server.get("name") not in taken:
-                    taken.add(_name_of(server))
+                twin = server is not None and tool.dialect != NAME and _words(server) & taken
+                if server is not None and not twin and (not only or _words(tool.body) & {*only}):
+                    taken |= _words(server)
                     tools.append(server)
             elif not only or tool.name in only:
                 tools.append(self._tool(tool, path))
@@ -1156,9 +1156,7 @@ class _Encoder:
         if tool.purpose == "url_context":
             return {"type": "web_fetch_20250910", "name": "web_fetch"}
         choice = self._request.tool_choice
-        named = choice is not None and {tool.body.get("name"), tool.body.get("type")} & {
-            *choice.names
-        }
+        named = choice is not None and _words(tool.body) & {*choice.names}
         if named:
             raise TranslationError("The tool that tool_choice names is not known here.", path)
         self._losses.add(path, "a tool of another service, without a counterpart here")
@@ -1491,9 +1489,9 @@ def _lacks_thought(turns: list[_Turn]) -> bool:
     return first.blocks[0].get("type") not in ("thinking", "redacted_thinking")
 
 
-def _name_of(tool: JsonObject) -> Json:
-    name = tool.get("name")
-    return name if isinstance(name, str) else None
+def _words(tool: Mapping[str, Json]) -> set[str]:
+    """Return the words by which a choice may name a server tool: its name and its type."""
+    return {word for key in ("name", "type") if isinstance(word := tool.get(key), str)}
 
 
 def _web_search(body: Mapping[str, Json]) -> JsonObject:
