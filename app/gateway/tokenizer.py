@@ -119,6 +119,7 @@ class Tokenizer:
         if self._unusable:  # closed meanwhile
             return None
         self._encoding = encoding
+        self._rest()
         return encoding
 
     def _rest(self) -> None:
@@ -170,20 +171,19 @@ def _read_encoding(path: Path | None) -> tiktoken.Encoding:
 
 def _count_slices(encoding: tiktoken.Encoding, text: str) -> int:
     """Count a long text piece by piece, of a very long one an even sample."""
-    places = len(text) // _SLICE_CHARS
-    if places <= _SAMPLED_SLICES:
+    if len(text) <= _SLICE_CHARS * _SAMPLED_SLICES:
         total = start = 0
         while start < len(text):
             end = _cut(text, start)
             total += len(encoding.encode_ordinary(text[start:end]))
             start = end
         return total
-    sampled = total = 0
-    for number in range(_SAMPLED_SLICES):
-        start = number * (len(text) - _SLICE_CHARS) // (_SAMPLED_SLICES - 1)
-        total += len(encoding.encode_ordinary(text[start : start + _SLICE_CHARS]))
-        sampled += _SLICE_CHARS
-    return round(total * len(text) / sampled)
+    starts = [
+        number * (len(text) - _SLICE_CHARS) // (_SAMPLED_SLICES - 1)
+        for number in range(_SAMPLED_SLICES)
+    ]
+    total = sum(len(encoding.encode_ordinary(text[s : s + _SLICE_CHARS])) for s in starts)
+    return round(total * len(text) / (_SAMPLED_SLICES * _SLICE_CHARS))
 
 
 def _cut(text: str, start: int) -> int:
