@@ -35,11 +35,12 @@ from app.dialects import COMPLETIONS, DIALECTS
 from app.dialects.base import Dialect
 from app.errors import AppError, ConfigError, RequestError, UpstreamError
 from app.gateway.call import Outcome
-from app.gateway.exchange import Gateway, GatewayLimits
+from app.gateway.exchange import Gateway
 from app.gateway.local import with_demo
 from app.gateway.memory import ResponseMemory
 from app.gateway.passthrough import Passthrough
 from app.gateway.replay import ReplayCache
+from app.gateway.resources import GatewayLimits
 from app.gateway.tokenizer import Tokenizer
 from app.http import HttpRequest, Limits, StreamedReply
 from app.instance import Instance

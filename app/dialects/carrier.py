@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -27,7 +28,7 @@ _GEMINI_MARK = base64.b64encode(MARK.encode() + b"x")[:6].decode()
 MARKS: tuple[bytes, ...] = (MARK.encode(), _GEMINI_MARK.encode())
 """Byte strings one of which is in every request body that holds a sealed signature."""
 
-_decode = msgspec.json.Decoder(tuple[str, str, dict[str, Json]]).decode
+_decode = msgspec.json.Decoder(tuple[str, str, dict[str, Any]]).decode
 
 
 def seal(

@@ -435,6 +435,8 @@ def _decode_thinking(value: Json) -> ReasoningConfig | None:
         return None
     path = "generationConfig.thinkingConfig"
     config = fields(value, path)
+    if not config:
+        return None
     budget = None
     if "thinkingBudget" in config:
         budget = integer(config.pop("thinkingBudget"), f"{path}.thinkingBudget")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -42,13 +41,12 @@ from app.dialects.translate import (
 )
 from app.errors import UpstreamError
 from app.gateway.call import Outcome, Sink
+from app.gateway.pinger import Pinger
+from app.gateway.resources import Resources
+from app.gateway.work import Work
 from app.http import Headers, HttpReply, HttpRequest, StreamedReply
 from app.providers.base import join_url
 from app.routing.plan import Candidate
-
-if TYPE_CHECKING:
-    from app.gateway.exchange import Gateway, _Work
-    from app.gateway.pinger import Pinger
 
 __all__ = ["Attempt", "Served"]
 
@@ -86,8 +84,8 @@ class Attempt:
 
     def __init__(
         self,
-        gateway: Gateway,
-        work: _Work,
+        gateway: Resources,
+        work: Work,
         candidate: Candidate,
         sink: Sink,
         outcome: Outcome,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -17,17 +15,13 @@ from app.dialects.tools import fit_tools
 from app.dialects.translate import carries_seal
 from app.errors import AppError, UpstreamError
 from app.gateway.call import Outcome, Sink
+from app.gateway.resources import Resources
+from app.gateway.work import Work
 from app.http import HttpRequest, Limits
 from app.providers.base import join_url
 from app.routing.plan import Candidate
 
-if TYPE_CHECKING:
-    from app.gateway.exchange import Gateway, _Work
-
-__all__ = ["Counter", "count", "countable_text", "media_tokens"]
-
-Counter: TypeAlias = Callable[[str], Awaitable[int]]
-"""Number of tokens of a text; loads its table on first need, off the loop."""
+__all__ = ["count", "countable_text", "media_tokens"]
 
 _LIMITS = Limits(first_byte_s=30.0, idle_s=30.0, total_s=60.0)
 _MESSAGE_TOKENS = 4
@@ -38,7 +32,7 @@ _BYTES_PER_DOCUMENT_TOKEN = 40
 """A PDF page of about 60 KB costs some 1,500 tokens."""
 
 
-async def count(gateway: Gateway, work: _Work, sink: Sink, outcome: Outcome) -> None:
+async def count(gateway: Resources, work: Work, sink: Sink, outcome: Outcome) -> None:
     """Answer a client's count call.
 
     Raises:
@@ -68,7 +62,7 @@ async def count(gateway: Gateway, work: _Work, sink: Sink, outcome: Outcome) -> 
 
 
 async def _ask(
-    gateway: Gateway, work: _Work, candidate: Candidate, outcome: Outcome
+    gateway: Resources, work: Work, candidate: Candidate, outcome: Outcome
 ) -> int | Failure | None:
     """Return the service's own count, why it gave none, or None where it has no such call."""
     account, provider = candidate.account, candidate.account.provider

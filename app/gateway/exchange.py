@@ -13,27 +13,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-import msgspec
-
-from app.accounts.roster import Roster
 from app.canonical.events import Failed
 from app.canonical.failure import Failure, failure_of
-from app.canonical.parts import DialectName
-from app.canonical.request import ChatRequest
-from app.dialects.base import Dialect, Peek, ReplyContext, decode_object, read_head
+from app.dialects.base import read_head
 from app.dialects.openai_responses_store import previous_id, unknown_previous
 from app.errors import AppError, BugError
 from app.gateway.attempt import Attempt, Served
 from app.gateway.call import Call, Outcome, Sink
-from app.gateway.count import Counter, count
-from app.gateway.memory import ResponseMemory
+from app.gateway.count import count
 from app.gateway.pinger import Pinger
-from app.gateway.replay import ReplayCache
-from app.http import Limits, Send
-from app.routing.catalog import Catalog
+from app.gateway.resources import GatewayLimits, Resources, without_id
+from app.gateway.work import Work
 from app.routing.failover import cooldown_for, may_try_next
 from app.routing.plan import Candidate, Plan, make_plan, no_account_error
 
@@ -45,37 +38,10 @@ MAX_ATTEMPTS = 8
 """Candidates tried for one request; more would only keep the client waiting."""
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayLimits:
-    """Time limits in seconds, from the settings."""
-
-    connect_s: float = 10.0
-    first_byte_s: float = 120.0
-    reasoning_first_byte_s: float = 300.0
-    """Deep thought may keep the first byte back for minutes."""
-    idle_s: float = 300.0
-    total_s: float = 600.0
-    """Of a call that is not streamed."""
-    ping_s: float = 15.0
-    """A stream that is silent for this long gets a sign of life."""
-
-
 @dataclass(slots=True)
-class Gateway:
-    """Everything that an exchange needs, given by ``service``."""
+class Gateway(Resources):
+    """Serves requests with what ``service`` gave it."""
 
-    dialects: Mapping[DialectName, Dialect]
-    roster: Roster
-    send: Send
-    now: Callable[[], float]
-    """Epoch seconds."""
-    new_id: Callable[[str], str]
-    counter: Counter
-    """Estimates tokens where a service has no count call."""
-    catalog: Catalog = field(default_factory=Catalog)
-    limits: GatewayLimits = field(default_factory=GatewayLimits)
-    memory: ResponseMemory = field(default_factory=ResponseMemory)
-    replay: ReplayCache = field(default_factory=ReplayCache)
     settled: Callable[[Outcome], None] | None = None
     """Told of every outcome (ledger, status)."""
     paused: str = ""
@@ -131,13 +97,13 @@ class Gateway:
             raise no_account_error(plan, now, call.show_account)
         if follows is not None and "previous_response_id" in head:
             plan = _knowing(plan, follows)
-        work = _Work(call, peek, plan, head)
+        work = Work(call, peek, plan, head)
         if peek.operation == "count_tokens":
             await count(self, work, sink, outcome)
         else:
             await self._generate(work, sink, outcome)
 
-    async def _generate(self, work: _Work, sink: Sink, outcome: Outcome) -> None:
+    async def _generate(self, work: Work, sink: Sink, outcome: Outcome) -> None:
         call = work.call
         with Pinger(sink, work.ping, self.limits.ping_s if work.peek.stream else 0.0) as pinger:
             failure: Failure | None = None
@@ -195,69 +161,9 @@ class Gateway:
             return
         reply = call.dialect.encode_failure(upstream_shown(failure), call.request_id)
         outcome.status = reply.status
-        sink.reply(reply.status, (*reply.headers, *self.own_headers(call, outcome)), reply.body)
-
-    def own_headers(self, call: Call, outcome: Outcome) -> tuple[tuple[str, str], ...]:
-        """Return the header fields that every answer of ours carries."""
-        route = [f"attempts={outcome.attempts}"]
-        if outcome.grade is not None:
-            account = self.roster.get(outcome.account)
-            route.insert(0, f"grade={outcome.grade}")
-            route.insert(0, f"model={_field(outcome.served)}")
-            if account is not None:
-                route.insert(0, f"provider={account.provider.id}")
-                if call.show_account:
-                    route.append(f"account={_field(account.label)}")
-        return (("x-request-id", call.request_id), ("x-dragoman-route", "; ".join(route)))
-
-    def reply_context(
-        self, call: Call, peek: Peek | None, request: ChatRequest | None
-    ) -> ReplyContext:
-        """Return what an encoder needs to answer this call."""
-        return ReplyContext(
-            model=peek.model if peek is not None else "",
-            request=request,
-            created=self.now(),
-            new_id=self.new_id,
-            include_usage=request.include_usage if request is not None else True,
-            variant=peek.variant if peek is not None else "",
+        sink.reply(
+            reply.status, (*without_id(reply.headers), *self.own_headers(call, outcome)), reply.body
         )
-
-    def call_limits(self, peek: Peek) -> Limits:
-        """Return the time limits of an upstream call."""
-        limits = self.limits
-        if not peek.stream:
-            return Limits(limits.connect_s, limits.total_s, limits.total_s, limits.total_s)
-        first = limits.reasoning_first_byte_s if peek.reasoning else limits.first_byte_s
-        return Limits(limits.connect_s, first, limits.idle_s)
-
-
-@dataclass(slots=True)
-class _Work:
-    """A call with what was learnt of it; the request is decoded at most once."""
-
-    call: Call
-    peek: Peek
-    plan: Plan
-    head: Mapping[str, msgspec.Raw]
-    _request: ChatRequest | None = None
-
-    def request(self) -> ChatRequest:
-        """Return the decoded request.
-
-        Raises:
-            RequestError: the body does not follow the caller's dialect.
-        """
-        if self._request is None:
-            self._request = self.call.dialect.decode_request(
-                decode_object(self.call.raw), self.peek
-            )
-        return self._request
-
-    def ping(self) -> bytes:
-        """Return the caller's sign of life."""
-        context = ReplyContext("", None, 0.0, str)
-        return self.call.client_side.stream_encoder(context).ping()
 
 
 def _knowing(plan: Plan, name: str) -> Plan:
@@ -307,7 +213,3 @@ def upstream_shown(failure: Failure) -> Failure:
         message=f"The account behind Dragoman was refused: {failure.message}",
         hint="`dragoman doctor` says which one; renew its key.",
     )
-
-
-def _field(text: str) -> str:
-    return "".join(c if 32 < ord(c) < 127 and c not in ";,=" else "_" for c in text)[:100]

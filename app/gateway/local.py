@@ -29,7 +29,7 @@ def with_demo(
     async def choose(request: HttpRequest, limits: Limits) -> StreamedReply:
         if not request.url.startswith("demo://"):
             return await send(request, limits)
-        path, _, query = request.url.removeprefix("demo://").partition("?")
+        path, _, query = request.url.removeprefix("demo://demo").partition("?")
         for dialect in dialects.values():
             for route in dialect.routes:
                 if route.method == request.method and route.pattern.fullmatch(path):

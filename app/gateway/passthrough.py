@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,13 +11,11 @@ from app.canonical.failure import Failure, failure_of
 from app.dialects.base import patch_object, read_head
 from app.errors import AppError, NoRouteError, RequestError
 from app.gateway.call import Call, Outcome, Sink
+from app.gateway.resources import Resources, without_id
 from app.http import HttpRequest, Limits
 from app.providers.base import Extra, join_url
 from app.routing.failover import may_try_next
 from app.routing.plan import Candidate, make_plan, no_account_error
-
-if TYPE_CHECKING:
-    from app.gateway.exchange import Gateway
 
 __all__ = ["Passthrough"]
 
@@ -33,7 +30,7 @@ _PATHS: Mapping[str, Extra] = {
 class Passthrough:
     """Hands such a call to the first account that offers it; failover as for generation."""
 
-    gateway: Gateway
+    gateway: Resources
 
     async def handle(self, call: Call, sink: Sink) -> None:
         """Serve one call; errors take the caller's form."""
@@ -44,7 +41,7 @@ class Passthrough:
             failure = failure_of(error)
         if failure is not None:
             reply = call.dialect.encode_failure(failure, call.request_id)
-            headers = (*reply.headers, *self.gateway.own_headers(call, outcome))
+            headers = (*without_id(reply.headers), *self.gateway.own_headers(call, outcome))
             sink.reply(reply.status, headers, reply.body)
 
     async def _serve(self, call: Call, sink: Sink, outcome: Outcome) -> Failure | None:

@@ -57,11 +57,10 @@ DEMO_MODELS = (
 DEMO = Provider(
     id="demo",
     title="Demo",
-    base_url="demo://",
+    base_url="demo://demo",
     dialects=("openai_chat", "openai_responses", "anthropic", "gemini"),
     issuer="demo",
     keyless=True,
-    family=re.compile(r"demo-"),
     demo=True,
 )
 

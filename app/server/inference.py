@@ -25,6 +25,7 @@ from app.dialects.base import Dialect, Route
 from app.dialects.translate import ClientSide
 from app.errors import AppError, RequestError
 from app.gateway.call import Call, Outcome, Sink
+from app.gateway.resources import without_id
 from app.http import Headers
 from app.server.caller import Access, account_scope
 from app.server.guard import Grant
@@ -250,7 +251,9 @@ class InferenceDelegate(HTTPMessageDelegate):
         extra: Headers = (("x-request-id", request_id), ("x-dragoman-route", "attempts=0"))
         if error.status == 401:
             extra = (*extra, ("www-authenticate", 'Bearer realm="dragoman"'))
-        HttpSink(self._connection).reply(reply.status, (*reply.headers, *extra), reply.body)
+        HttpSink(self._connection).reply(
+            reply.status, (*without_id(reply.headers), *extra), reply.body
+        )
 
 
 class HttpSink:

@@ -1,0 +1,98 @@
+"""What every exchange works with: the state that outlives it, and the ways out of the process."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from app.accounts.roster import Roster
+from app.canonical.parts import DialectName
+from app.canonical.request import ChatRequest
+from app.dialects.base import Dialect, Peek, ReplyContext
+from app.gateway.call import Call, Outcome
+from app.gateway.memory import ResponseMemory
+from app.gateway.replay import ReplayCache
+from app.http import Headers, Limits, Send
+from app.routing.catalog import Catalog
+
+__all__ = ["Counter", "GatewayLimits", "Resources", "without_id"]
+
+Counter: TypeAlias = Callable[[str], Awaitable[int]]
+"""Number of tokens of a text; loads its table on first need, off the loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLimits:
+    """Time limits in seconds, from the settings."""
+
+    connect_s: float = 10.0
+    first_byte_s: float = 120.0
+    reasoning_first_byte_s: float = 300.0
+    """Deep thought may keep the first byte back for minutes."""
+    idle_s: float = 300.0
+    total_s: float = 600.0
+    """Of a call that is not streamed."""
+    ping_s: float = 15.0
+    """A stream that is silent for this long gets a sign of life."""
+
+
+@dataclass(slots=True)
+class Resources:
+    """Everything that an exchange needs, given by ``service``."""
+
+    dialects: Mapping[DialectName, Dialect]
+    roster: Roster
+    send: Send
+    now: Callable[[], float]
+    """Epoch seconds."""
+    new_id: Callable[[str], str]
+    counter: Counter
+    """Estimates tokens where a service has no count call."""
+    catalog: Catalog = field(default_factory=Catalog)
+    limits: GatewayLimits = field(default_factory=GatewayLimits)
+    memory: ResponseMemory = field(default_factory=ResponseMemory)
+    replay: ReplayCache = field(default_factory=ReplayCache)
+
+    def own_headers(self, call: Call, outcome: Outcome) -> tuple[tuple[str, str], ...]:
+        """Return the header fields that every answer of ours carries."""
+        route = [f"attempts={outcome.attempts}"]
+        if outcome.grade is not None:
+            account = self.roster.get(outcome.account)
+            route.insert(0, f"grade={outcome.grade}")
+            route.insert(0, f"model={_field(outcome.served)}")
+            if account is not None:
+                route.insert(0, f"provider={account.provider.id}")
+                if call.show_account:
+                    route.append(f"account={_field(account.label)}")
+        return (("x-request-id", call.request_id), ("x-dragoman-route", "; ".join(route)))
+
+    def reply_context(
+        self, call: Call, peek: Peek | None, request: ChatRequest | None
+    ) -> ReplyContext:
+        """Return what an encoder needs to answer this call."""
+        return ReplyContext(
+            model=peek.model if peek is not None else "",
+            request=request,
+            created=self.now(),
+            new_id=self.new_id,
+            include_usage=request.include_usage if request is not None else True,
+            variant=peek.variant if peek is not None else "",
+        )
+
+    def call_limits(self, peek: Peek) -> Limits:
+        """Return the time limits of an upstream call."""
+        limits = self.limits
+        if not peek.stream:
+            return Limits(limits.connect_s, limits.total_s, limits.total_s, limits.total_s)
+        first = limits.reasoning_first_byte_s if peek.reasoning else limits.first_byte_s
+        return Limits(limits.connect_s, first, limits.idle_s)
+
+
+def without_id(headers: Headers) -> Headers:
+    """Return a dialect's header fields without the request id, which is added for every answer."""
+    return tuple((key, value) for key, value in headers if key.lower() != "x-request-id")
+
+
+def _field(text: str) -> str:
+    return "".join(c if 32 < ord(c) < 127 and c not in ";,=" else "_" for c in text)[:100]

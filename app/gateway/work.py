@@ -1,0 +1,43 @@
+"""A call with what was learnt of it on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from app.canonical.request import ChatRequest
+from app.dialects.base import Peek, ReplyContext, decode_object
+from app.gateway.call import Call
+from app.routing.plan import Plan
+
+__all__ = ["Work"]
+
+
+@dataclass(slots=True)
+class Work:
+    """A call with what was learnt of it; the request is decoded at most once."""
+
+    call: Call
+    peek: Peek
+    plan: Plan
+    head: Mapping[str, msgspec.Raw]
+    _request: ChatRequest | None = None
+
+    def request(self) -> ChatRequest:
+        """Return the decoded request.
+
+        Raises:
+            RequestError: the body does not follow the caller's dialect.
+        """
+        if self._request is None:
+            self._request = self.call.dialect.decode_request(
+                decode_object(self.call.raw), self.peek
+            )
+        return self._request
+
+    def ping(self) -> bytes:
+        """Return the caller's sign of life."""
+        context = ReplyContext("", None, 0.0, str)
+        return self.call.client_side.stream_encoder(context).ping()
