@@ -99,10 +99,9 @@ def launch(
         **_detached(),
     )
     said: list[bytes] = []
-    reader = threading.Thread(target=_read, args=(process, said), daemon=True)
-    reader.start()
-    reader.join(timeout_s)
-    if reader.is_alive():
+    let_go = threading.Event()
+    threading.Thread(target=_attend, args=(process, said, let_go), daemon=True).start()
+    if not let_go.wait(timeout_s):
         raise AppError(
             f"Dragoman was started as process {process.pid}, but is not ready after "
             f"{timeout_s:g} s.",
@@ -125,10 +124,13 @@ def _detached() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
-def _read(process: subprocess.Popen[bytes], said: list[bytes]) -> None:
+def _attend(process: subprocess.Popen[bytes], said: list[bytes], let_go: threading.Event) -> None:
+    """Read what a child says until it lets go of the pipe, then see to its end, whenever it is."""
     assert process.stderr is not None  # noqa: S101 - a pipe was asked for
     with process.stderr as pipe:
         said.append(pipe.read())
+    let_go.set()
+    process.wait()
 
 
 def _failed(process: subprocess.Popen[bytes], said: bytes, patience_s: float) -> AppError:

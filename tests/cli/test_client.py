@@ -62,8 +62,9 @@ def test_nothing_listens_is_unreachable():
 
 def test_silence_ends_after_the_time_limit():
     with socket.create_server(("127.0.0.1", 0)) as server:
+        client = Client(server.getsockname()[1], timeout_s=0.05)
         with pytest.raises(AppError, match="nothing came for") as caught:
-            Client(server.getsockname()[1], timeout_s=0.05).get("/healthz")
+            client.get("/healthz")
     assert caught.value.code == "instance_unreachable"
 
 
