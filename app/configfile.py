@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
+import msgspec
 from pydantic import BaseModel
 
 from app.config import Account, Capability, Config, Pattern, Provider
@@ -232,7 +232,11 @@ def _render(value: Any) -> str:
     match value:
         case str():
             plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", value)
-            return value if plain and value not in ("null", "true", "false") else json.dumps(value)
+            return (
+                value
+                if plain and value not in ("null", "true", "false")
+                else msgspec.json.encode(value).decode()
+            )
         case float() if value.is_integer():
             return str(int(value))
         case Mapping():
@@ -240,7 +244,7 @@ def _render(value: Any) -> str:
         case tuple() | list():
             return f"[{', '.join(_render(item) for item in value)}]"
         case _:
-            return json.dumps(value)
+            return msgspec.json.encode(value).decode()
 
 
 # Editing.
