@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import sys
 import zlib
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -134,7 +135,9 @@ class Tokenizer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._encoding = None
+        if self._encoding is not None:
+            self._encoding = None
+            _give_back()
 
 
 def _read_encoding(path: Path | None) -> tiktoken.Encoding:
@@ -167,6 +170,16 @@ def _read_encoding(path: Path | None) -> tiktoken.Encoding:
     # The encoding has its own copy below Python and needs this one, 20 MB, only to be pickled.
     ranks.clear()
     return encoding
+
+
+def _give_back() -> None:
+    """Ask glibc for what it keeps of freed memory: here 25 MB, in pieces too small to go alone."""
+    if sys.platform == "linux":
+        import ctypes  # late: most runs never count
+
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none and needs none
+        if trim is not None:
+            trim(0)
 
 
 def _count_slices(encoding: tiktoken.Encoding, text: str) -> int:
