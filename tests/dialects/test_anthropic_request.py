@@ -1,7 +1,6 @@
 """Anthropic requests: same-dialect fidelity, the service's rules, hostile bodies."""
 
 import base64
-import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,13 +95,9 @@ def wire(**body):
 @pytest.mark.parametrize("case", REQUESTS)
 def test_a_request_comes_back_as_it_was(case):
     body = load(case)
-    kept = copy.deepcopy(body)
     encoded = encode(decode(body))
-    assert (
-        encoded.body == kept if not body.get("stream") else encoded.body | {"stream": True} == kept
-    )
+    assert encoded.body == body == load(case)
     assert encoded.losses == ()
-    assert body == kept
 
 
 @pytest.mark.parametrize("case", REQUESTS)
@@ -215,7 +210,7 @@ def test_a_replaced_user_id_is_what_goes_out():
         (wire(max_tokens=1.5), "max_tokens", "a whole number"),
         (wire(max_tokens=-1), "max_tokens", "negative"),
         (wire(temperature="hot"), "temperature", "must be a number, not a string"),
-        (wire(tools={}), "tools", "must be a list"),
+        (wire(tools={"a": 1}), "tools", "must be a list"),
         (wire(tools=[{"name": 1}]), "tools[0].name", "a string"),
         (wire(tools=[{"name": "a", "input_schema": []}]), "tools[0].input_schema", "an object"),
         (wire(tool_choice={"type": "maybe"}), "tool_choice.type", "'maybe'"),
@@ -228,8 +223,6 @@ def test_a_replaced_user_id_is_what_goes_out():
     ],
 )
 def test_faults_name_their_place(body, param, words):
-    if param == "tools" and body["tools"] == {}:
-        body["tools"] = {"a": 1}
     with pytest.raises(RequestError) as caught:
         decode(body)
     assert caught.value.param == param
