@@ -1,6 +1,7 @@
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -37,14 +38,18 @@ def test_following_shows_new_lines_until_interrupted(log_file):
         command, stdout=subprocess.PIPE, env=own_environment(), text=True
     ) as process:
         assert process.stdout.readline() == "line 99\n"
-        with log_file.open("a") as file:
-            # It may have been looking at the file's end already, or not yet: write until seen.
-            for n in range(1_000):
+        seen = threading.Event()
+        got = []
+        reader = threading.Thread(
+            target=lambda: (got.append(process.stdout.readline()), seen.set())
+        )
+        reader.start()
+        for n in range(400):  # it need not have looked at the file's end yet: write until seen
+            with log_file.open("a") as file:
                 file.write(f"new {n}\n")
-                file.flush()
-                if n % 100 == 0 and process.poll() is not None:
-                    break
+            if seen.wait(0.05):
+                break
         process.send_signal(signal.SIGINT)
-        rest = process.stdout.read()
+        reader.join()
+    assert got[0].startswith("new ")
     assert process.returncode == 0
-    assert rest == "" or rest.startswith("new ")
