@@ -45,11 +45,12 @@ from app.gateway.tokenizer import Tokenizer
 from app.http import HttpRequest, Limits, StreamedReply
 from app.instance import Instance
 from app.keys import KeyIndex, KeyRecord
-from app.paths import Paths
+from app.paths import Paths, asset
 from app.providers import DEMO
 from app.providers.base import ModelFacts
 from app.providers.demo import DEMO_MODELS
 from app.routing.catalog import Capabilities, Catalog, NamePattern
+from app.routing.snapshot import Snapshot, parse_snapshot
 from app.server.application import Front
 from app.server.caller import Access
 from app.server.front import FrontServer
@@ -129,6 +130,7 @@ class Service:
     _keys_trouble: str = ""
     _store_opened: asyncio.Event = field(default_factory=asyncio.Event)
     _index: KeyIndex = field(default_factory=KeyIndex)
+    _snapshot: Snapshot = field(default_factory=dict)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _watcher: Watcher | None = None
     _tokenizer: Tokenizer = field(default_factory=Tokenizer)
@@ -160,6 +162,7 @@ class Service:
         self._sockets = bind(port, hosts)
         self.port = self._sockets[0].getsockname()[1]
         self.roster.replace(accounts)
+        self._snapshot = _read_snapshot()
         self._build(limit)
         self.instance.publish(self.port)
         if self._keys is None:
@@ -259,6 +262,7 @@ class Service:
             },
             chains=dict(models.chains),
             default=models.default,
+            snapshot=self._snapshot,
         )
 
     def _settled(self, outcome: Outcome) -> None:
@@ -572,6 +576,14 @@ class _NewKey(msgspec.Struct, forbid_unknown_fields=True):
     providers: list[str] | None = None
     models: list[str] | None = None
     accounts: list[str] | None = None
+
+
+def _read_snapshot() -> Snapshot:
+    try:
+        return parse_snapshot(asset("models.json").read_bytes())
+    except (OSError, msgspec.MsgspecError) as error:
+        _log.warning("the shipped model data cannot be read: %s", error)
+        return {}
 
 
 def _limits(config: Config) -> GatewayLimits:

@@ -10,6 +10,7 @@ from app.accounts.account import Account
 from app.canonical.profile import ModelProfile, ReasoningStyle
 from app.providers.base import ModelFacts
 from app.routing.profiles import profile_for
+from app.routing.snapshot import Snapshot, find
 
 __all__ = ["Capabilities", "Catalog", "NamePattern"]
 
@@ -44,6 +45,8 @@ class Catalog:
     capabilities: Mapping[str, Capabilities] = field(default_factory=dict)
     chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     default: str | None = None
+    snapshot: Snapshot = field(default_factory=dict)
+    """Public model data; fills what neither the name nor the service tells."""
 
     def names(self, account: Account) -> Mapping[str, str]:
         """Return public name to upstream name for an account, as far as known."""
@@ -66,8 +69,10 @@ class Catalog:
         return self.listed.get(account.id, {}).get(upstream_model)
 
     def profile(self, account: Account, public: str, upstream_model: str) -> ModelProfile:
-        """Return the facts that encoders need: settings over the service's list over the name."""
-        profile = profile_for(upstream_model, official=account.provider.official)
+        """Return what encoders need: settings over the service's list over the name over public data."""
+        profile = _completed(
+            profile_for(upstream_model, official=account.provider.official), self.snapshot
+        )
         facts = self.facts(account, upstream_model)
         if facts is not None and (facts.context or facts.max_output):
             profile = replace(
@@ -85,3 +90,18 @@ class Catalog:
                 reasoning=own.reasoning or profile.reasoning,
             )
         return profile
+
+
+def _completed(profile: ModelProfile, snapshot: Snapshot) -> ModelProfile:
+    """Fill a profile's gaps from public model data."""
+    row = find(snapshot, profile.name)
+    if row is None:
+        return profile
+    return replace(
+        profile,
+        context=profile.context or row.context,
+        max_output=profile.max_output or row.max_output,
+        tools=profile.tools if row.tools is None else row.tools,
+        images="image" in row.input if row.input else profile.images,
+        audio=profile.audio or "audio" in row.input,
+    )
