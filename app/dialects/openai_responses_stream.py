@@ -214,6 +214,18 @@ class ResponsesStreamDecoder:
                     self._fail(_malformed("The upstream sent an event that is not JSON."))
                 return
             wire = found
+        live = self._live
+        if (
+            live is not None
+            and wire.type == "response.output_text.delta"
+            and wire.output_index == live.index
+            and wire.content_index == live.at
+            and wire.delta
+            and not wire.logprobs
+        ):  # nearly every event of most streams
+            live.sent[live.at] += len(wire.delta)
+            self._events.append(TextDelta(self._index, wire.delta))
+            return
         try:
             self._take(wire, frame)
         except RequestError as error:
