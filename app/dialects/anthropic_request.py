@@ -1567,8 +1567,17 @@ def _lower_types(value: Json) -> Json:
     }
 
 
-_FORMATS = frozenset(
-    ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
+_FORMATS = (
+    "date-time",
+    "time",
+    "date",
+    "duration",
+    "email",
+    "hostname",
+    "uri",
+    "ipv4",
+    "ipv6",
+    "uuid",
 )
 _SCHEMA_KEYS = frozenset(("type", "enum", "const", "$ref", "title", "description", "required"))
 

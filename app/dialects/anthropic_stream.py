@@ -533,9 +533,9 @@ class AnthropicDecoder:
     def _take_odd(self, data: bytes, event: str) -> None:
         """Refuse a frame of unexpected shape, unless it is of a type that nobody knows yet."""
         body = _decode_any(data)
-        kind = body.get("type") if isinstance(body, dict) else event
-        if kind in _HANDLED:
-            raise RequestError(f"An event of type {kind!r} has fields of a wrong type.")
+        kind = body.get("type", event) if isinstance(body, dict) else event
+        if not isinstance(kind, str) or not kind or kind in _HANDLED:
+            raise RequestError("An event has fields of a wrong type.")
 
     def _other(self, kind: str, index: int, data: bytes, out: list[Event]) -> None:
         if kind not in _HANDLED:
