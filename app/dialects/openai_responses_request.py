@@ -480,11 +480,18 @@ def encode_request(request: ChatRequest, target: Target) -> Encoded:
         elif key != "text" and key not in out:
             out[key] = value
     if not own and request.native is not None:
-        for key in request.native.fields:
-            losses.add(f"native.{key}", "not known to this dialect")
+        _report_foreign(request.native, losses)
     if request.stream:
         out["stream"] = True
     return Encoded(out, losses.done())
+
+
+def _report_foreign(native: Native, losses: LossList) -> None:
+    said = {loss.path for loss in losses.items}
+    for key in native.fields:
+        # Keys with a mark in front are notes on the form of the request, not wishes.
+        if key[:1].isalnum() and key not in said:
+            losses.add(f"native.{key}", "not known to this dialect")
 
 
 def _encode_system(request: ChatRequest) -> str | None:
