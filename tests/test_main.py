@@ -111,10 +111,3 @@ def test_the_way_from_start_to_stop(program):
     assert (stopped.returncode, stopped.stderr) == (0, "")
     assert program("status").returncode == 3
     assert program("stop").returncode == 0
-
-
-def test_doctor_starts_an_instance_for_itself_and_ends_it(program):
-    done = program("doctor", "--json")
-    checks = {c["name"]: c["verdict"] for c in msgspec.json.decode(done.stdout)["checks"]}
-    assert (checks["instance"], checks["loopback"], checks["demo"]) == ("ok", "ok", "ok")
-    assert program("status").returncode == 3

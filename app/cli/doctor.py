@@ -38,7 +38,7 @@ from app.cli.launch import STOP_S, end, launch
 from app.cli.running import client_of, find_running, places
 from app.cli.serve import ConfigOption
 from app.cli.status import JsonOption
-from app.cli.terminal import FAILED, render_span, show_json, show_verdict
+from app.cli.terminal import FAILED, show_json, show_verdict
 from app.errors import AppError
 from app.instance import InstanceRecord
 from app.paths import Paths
@@ -199,4 +199,4 @@ def _answer_check(client: Client, name: str, model: str, who: str) -> Check:
 
 
 def _render_wait(seconds: float) -> str:
-    return render_span(seconds) if seconds >= 10 else f"{seconds:.2f} s"
+    return f"{seconds * 1_000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -19,7 +19,7 @@ import typer  # noqa: TID253 - __main__ imports this room only for a command
 from app.cli.running import client_of, find_running, places
 from app.cli.status import JsonOption
 from app.cli.terminal import note, say, show_json, show_table
-from app.errors import RequestError
+from app.errors import AppError, RequestError
 from app.keys import KEY_PREFIX, KeyKind
 
 if TYPE_CHECKING:
@@ -174,6 +174,13 @@ def _store() -> Iterator[Keys]:
     from app.store.keys import Keys
 
     url = load_file(locate(None, os.environ), os.environ).database.url
+    if url is not None and (missing := url.missing(os.environ)):
+        raise AppError(
+            f"The database is not known: {', '.join(missing)} is not set in this session.",
+            code="store_unavailable",
+            status=503,
+            hint="Set it, or start Dragoman where it is set; it is then asked.",
+        )
     database = Database(None if url is None else url.resolve(os.environ), places().data)
     try:
         database.migrate()

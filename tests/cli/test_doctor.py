@@ -1,6 +1,7 @@
 import msgspec
 import pytest
 
+from app import instance
 from app.cli.client import Client
 from app.cli.doctor import check_accounts
 from app.instance import Instance
@@ -129,10 +130,33 @@ def test_wrong_settings_are_told_and_nothing_is_started(dragoman, home, monkeypa
 
 
 def test_instance_that_cannot_be_asked_is_told(dragoman, home):
-    instance = Instance.acquire(home.data, home.runtime)
+    holder = Instance.acquire(home.data, home.runtime)
     try:
         code, out, _ = dragoman("doctor", "--json")
     finally:
-        instance.release()
+        holder.release()
     last = msgspec.json.decode(out)["checks"][-1]
     assert (code, last["name"], last["verdict"]) == (1, "instance", "failed")
+
+
+def test_without_an_instance_one_is_started_and_ended(dragoman, home):
+    checks = msgspec.json.decode(dragoman("doctor", "--json").out)["checks"]
+    verdicts = {check["name"]: check["verdict"] for check in checks}
+    assert (verdicts["instance"], verdicts["loopback"], verdicts["demo"]) == ("ok", "ok", "ok")
+    assert instance.read(home.data, home.runtime).state == "none"
+
+
+def test_instance_that_does_not_start_is_told(dragoman, home, tmp_path):
+    named = tmp_path / "named.yaml"
+    named.write_text("server: {host: 192.0.2.1, port: 0}\n")  # nobody's address
+    code, out, _ = dragoman("doctor", "--config", str(named), "--json")
+    last = msgspec.json.decode(out)["checks"][-1]
+    assert (code, last["name"], last["verdict"]) == (1, "instance", "failed")
+    assert last["text"]
+
+
+@pytest.mark.parametrize("broken", ["GET /v1/health", "GET /v1/models"])
+def test_lists_that_cannot_be_had_are_told(fake, broken):
+    fake.answers[broken] = (500, {"error": {"message": "Broken."}})
+    (check,) = check_accounts(Client(fake.port))
+    assert (check.verdict, check.text) == ("failed", "Broken.")

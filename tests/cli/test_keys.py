@@ -146,3 +146,19 @@ def test_whole_key_is_not_taken_as_an_argument_nor_repeated(dragoman, fake):
     assert code == 1
     assert "dg-abcdefgh" not in out + err
     assert fake.asked == []
+
+
+def test_database_of_an_unset_variable_is_not_taken_for_the_file(dragoman, home, monkeypatch):
+    monkeypatch.setenv("DRAGOMAN_DATABASE__URL", "${NOT_SET_HERE}")
+    code, out, err = dragoman("keys", "create")
+    assert (code, out) == (1, "")
+    assert "NOT_SET_HERE is not set" in err
+    assert not home.database_file.exists()
+
+
+def test_database_that_cannot_be_reached_is_a_failure(dragoman, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DRAGOMAN_DATABASE__URL", f"sqlite:///{tmp_path / 'file' / 'x.db'}")
+    code, _, err = dragoman("keys", "list")
+    assert code == 1
+    assert err.startswith("error: Cannot open the database")
