@@ -1,8 +1,8 @@
 """OpenAI Responses: ``POST /v1/responses`` and its token count.
 
-Requests are in ``openai_responses_request``, whole answers in ``openai_responses_answer`` (read)
-and ``openai_responses_reply`` (written), streams in ``openai_responses_stream`` (read) and again
-``openai_responses_reply``.
+Requests are in ``openai_responses_request`` (read) and ``openai_responses_upstream`` (written),
+whole answers in ``openai_responses_answer`` (read) and ``openai_responses_reply`` (written),
+streams in ``openai_responses_stream`` (read) and again ``openai_responses_reply``.
 
 Source: https://platform.openai.com/docs/api-reference/responses; the types of openai-python 3.
 """
@@ -34,9 +34,11 @@ from app.dialects.base import (
 )
 from app.dialects.openai_errors import decode_openai_failure, encode_openai_failure
 from app.dialects.openai_responses_answer import decode_response, decode_usage
+from app.dialects.openai_responses_items import ISSUER
 from app.dialects.openai_responses_reply import ResponsesStreamEncoder, encode_response
-from app.dialects.openai_responses_request import ISSUER, decode_request, encode_request
+from app.dialects.openai_responses_request import decode_request
 from app.dialects.openai_responses_stream import ResponsesStreamDecoder, event_failure
+from app.dialects.openai_responses_upstream import encode_request
 from app.dialects.sse import Frame
 from app.errors import RequestError, UpstreamError
 from app.http import Headers, HttpReply
@@ -120,7 +122,7 @@ class OpenAIResponsesDialect:
         return decode_request(body)
 
     def encode_request(self, request: ChatRequest, target: Target) -> Encoded:
-        """Canon to wire; see ``openai_responses_request``."""
+        """Canon to wire; see ``openai_responses_upstream``."""
         return encode_request(request, target)
 
     def decode_response(self, body: JsonObject, issuer: str) -> ChatResponse:

@@ -43,6 +43,7 @@ from app.errors import RequestError, TranslationError
 
 __all__ = [
     "CALL_TYPES",
+    "ISSUER",
     "ITEM",
     "NAME",
     "OUTPUT_TYPES",
@@ -72,6 +73,15 @@ __all__ = [
 
 NAME: DialectName = "openai_responses"
 
+ISSUER = "openai"
+"""Who signed what a client of this dialect sends back unsealed."""
+VENDOR_FIELDS = ("client_metadata", "internal_chat_message_metadata_passthrough")
+"""What Codex says about its user and device; only for OpenAI."""
+STORED = ("prompt", "conversation", "previous_response_id")
+"""Fields of a request that may stand in place of ``input``."""
+LOGPROBS = "message.output_text.logprobs"
+"""What ``include`` says to get log probabilities."""
+
 ITEM = "@item"
 """Native key of the first part of an assistant message: the item's own fields."""
 EASY = "@easy"
@@ -86,6 +96,12 @@ CONTENT = "@content"
 """The thought stands in ``content`` (open models), not in ``summary``."""
 RAW = "@raw"
 """``file_data`` came as bare base64, not as a data URL."""
+INPUT = "@input"
+"""Message note: the whole ``input`` was a string."""
+ITEMS = "@items"
+"""Message note: its opaque parts are items, not content parts."""
+UNSIGNED = "@unsigned"
+"""Reasoning note: the thought came from a service that signs nothing; no one takes it back."""
 IMAGE_CALL = "@image_call"
 """The image is the result of an ``image_generation_call``."""
 

@@ -59,6 +59,7 @@ from app.dialects.carrier import seal
 from app.dialects.openai_errors import render_openai_error
 from app.dialects.openai_responses_items import (
     CONTENT,
+    ISSUER,
     ITEM,
     NAME,
     TYPE,
@@ -68,8 +69,8 @@ from app.dialects.openai_responses_items import (
     fit_item_id,
     wire_fields,
 )
-from app.dialects.openai_responses_request import ISSUER, encode_output
 from app.dialects.openai_responses_tools import encode_tool_choice, encode_tools
+from app.dialects.openai_responses_upstream import encode_output
 
 __all__ = ["ResponsesStreamEncoder", "encode_response", "encode_usage"]
 
