@@ -5,6 +5,7 @@ of the fake's own, so that altered or foreign content is refused as by the servi
 """
 
 import typing
+from typing import Literal, NotRequired, Required
 
 import openai.types.responses as sdk
 from openai.types.responses.input_token_count_params import InputTokenCountParams
@@ -18,7 +19,7 @@ from openai.types.responses.response_input_item_param import (
 from openai.types.responses.response_input_message_content_list_param import (
     ResponseInputMessageContentListParam,
 )
-from typing_extensions import Literal, NotRequired, Required, TypedDict
+from typing_extensions import TypedDict
 
 from tests.fakes.directives import Ask, Offered, Text, Think, count_tokens, pieces, plan
 from tests.fakes.openai_service import (
@@ -451,14 +452,15 @@ class _Items:
                         "this item from your input.",
                         "input",
                     )
-            elif item.get("type") == "reasoning":
-                if not self.service.sealed(item["encrypted_content"], "", _SEAL):  # [seen]
-                    self.service.fail(
-                        f"The encrypted content for item {item['id']} could not be verified. "
-                        "Reason: Encrypted content could not be decrypted or parsed.",
-                        None,
-                        "invalid_encrypted_content",
-                    )
+            elif item.get("type") == "reasoning" and not self.service.sealed(
+                item["encrypted_content"], "", _SEAL
+            ):
+                self.service.fail(  # [seen]
+                    f"The encrypted content for item {item['id']} could not be verified. "
+                    "Reason: Encrypted content could not be decrypted or parsed.",
+                    None,
+                    "invalid_encrypted_content",
+                )
             if item.get("type") == "reasoning":
                 after = self.items[i + 1] if i + 1 < len(self.items) else {}
                 follows = after.get("type") in (*_CALLS, "reasoning", "web_search_call")

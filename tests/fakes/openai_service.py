@@ -124,9 +124,7 @@ class OpenAI(Service):
 
     def failure(self, kind, status=None, retry_s=None, message=None):
         error_type, code, text = ERRORS[kind]
-        refusal = self._refusal(
-            status_of(kind, status), message or text, None, code, error_type
-        )
+        refusal = self._refusal(status_of(kind, status), message or text, None, code, error_type)
         if retry_s is not None:
             refusal.headers["retry-after"] = f"{retry_s:g}"
             refusal.headers["retry-after-ms"] = f"{retry_s * 1000:.0f}"
@@ -274,8 +272,7 @@ class OpenAI(Service):
             kind = parameters.get("type")
             shown = f'"{kind}"' if kind else '"None"'
             self.fail(
-                lead + "schema must be a JSON Schema of 'type: \"object\"', got "
-                f"'type: {shown}'.",
+                lead + f"schema must be a JSON Schema of 'type: \"object\"', got 'type: {shown}'.",
                 param,
                 code,
             )
@@ -289,10 +286,11 @@ class OpenAI(Service):
         self.check_name(f"{at}.name", form["name"])
         schema = form.get("schema") or {}
         lead = f"Invalid schema for response_format '{form['name']}': "
-        if schema.get("type") != "object" and not ("$ref" in schema):  # [seen]
+        if schema.get("type") != "object" and "$ref" not in schema:  # [seen]
             kind = schema.get("type") or "None"
             self.fail(
-                lead + f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{kind}\"'.",
+                lead
+                + f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{kind}\"'.",
                 at,
                 "invalid_json_schema",
             )

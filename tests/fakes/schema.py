@@ -116,9 +116,9 @@ def _invalid_below(schema, at):
             if found := invalid(part, (*at, key, i)):
                 return found
     for key in ("items", "additionalProperties", "not"):
-        if key in schema and not isinstance(schema[key], list):
-            if found := invalid(schema[key], (*at, key)):
-                return found
+        part = schema.get(key, True)
+        if not isinstance(part, list) and (found := invalid(part, (*at, key))):
+            return found
     return None
 
 
