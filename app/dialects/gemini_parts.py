@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -203,6 +204,8 @@ def number(value: Json, path: str) -> float:
             raise wrong(path, "a number", value) from None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise wrong(path, "a number", value)
+    if not math.isfinite(value):
+        raise RequestError(f"{path} must be a finite number.", param=path)
     return value
 
 
@@ -345,10 +348,10 @@ def kind_of_media(media_type: str | None, uri: str = "") -> MediaKind:
 def decode_blob(value: Json, path: str, rest: JsonObject) -> Media:
     """Read ``inlineData``."""
     blob = fields(value, path)
-    mime = blob.pop("mimeType", None)
-    media_type = None if mime is None else string(mime, f"{path}.mimeType")
-    if "data" not in blob:
-        raise RequestError(f"{path}.data is missing.", param=f"{path}.data")
+    for key in ("mimeType", "data"):
+        if key not in blob:
+            raise RequestError(f"{path}.{key} is missing.", param=f"{path}.{key}")
+    media_type = string(blob.pop("mimeType"), f"{path}.mimeType")
     data = restored_alphabet(string(blob.pop("data"), f"{path}.data"))
     name = blob.pop("displayName", None)
     kept: JsonObject = {**rest, "inlineData": blob} if blob else rest
@@ -554,11 +557,12 @@ def media_body(media: Media, path: str, *, any_url: bool = False) -> JsonObject:
         key = "fileData"
     else:
         if media.text is not None:
-            inner["mimeType"] = media.media_type or "text/plain"
+            inner["mimeType"] = "text/plain" if media.media_type is None else media.media_type
             raw = media.text.encode("utf-8", "replace")
             inner["data"] = base64.b64encode(raw).decode()
         else:
-            inner["mimeType"] = media.media_type or _USUAL_TYPE[media.kind]
+            known = media.media_type
+            inner["mimeType"] = _USUAL_TYPE[media.kind] if known is None else known
             inner["data"] = media.data or ""
         if isinstance(blob_rest, dict):
             inner.update(blob_rest)

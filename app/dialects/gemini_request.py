@@ -125,7 +125,7 @@ def _decode_system(value: Json, native: JsonObject) -> tuple[Part, ...]:
         return ()
     if isinstance(value, dict) and "parts" in value:
         content = fields(value, path)
-        items = array(content.pop("parts"), f"{path}.parts")
+        items = array(content.pop("parts", []), f"{path}.parts")
         if content:
             native[path] = content
         path = f"{path}.parts"

@@ -159,8 +159,9 @@ class _Encoder:
         for path, part in places:
             if isinstance(part, Text):
                 self._note_cache(part, path)
-                if part.text or own_fields(part.native):
-                    parts.append({"text": part.text, **own_fields(part.native)})
+                text = self._text(part, path, self._own)
+                if text is not None:
+                    parts.append(text)
             elif self._own and isinstance(part, Media):
                 parts.append(media_body(part, path))
             elif isinstance(part, Opaque) and part.dialect == DIALECT:
