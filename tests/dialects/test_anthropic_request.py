@@ -956,3 +956,104 @@ def test_the_count_call_takes_only_what_it_knows():
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
     counting = ANTHROPIC.decode_request(body, Peek("m", stream=False, operation="count_tokens"))
     assert ANTHROPIC.encode_count_request(counting, target()).body == body
+
+
+# --- rarer wire forms ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "image", "source": {"type": "url", "url": "data:text,plain"}},
+        {"type": "tool_result", "tool_use_id": "a", "content": 3},
+    ],
+)
+def test_odd_blocks_are_refused(block):
+    with pytest.raises(RequestError):
+        decode(wire(messages=[{"role": "user", "content": [block]}]))
+
+
+def test_a_system_message_holds_text_only():
+    image = {"type": "image", "source": {"type": "url", "url": "https://e.org/a.png"}}
+    with pytest.raises(RequestError, match="must be text"):
+        decode(wire(messages=[{"role": "system", "content": [image]}]))
+
+
+def test_chunked_documents_with_images_stay_whole():
+    image = {"type": "image", "source": {"type": "url", "url": "https://e.org/a.png"}}
+    body = wire(
+        messages=[
+            {
+                "role": "user",
+                "content": [
+                    {"type": "document", "source": {"type": "content", "content": [image]}}
+                ],
+            }
+        ]
+    )
+    decoded = decode(body)
+    assert isinstance(decoded.messages[0].parts[0], Opaque)
+    assert encode(decoded).body["messages"] == body["messages"]
+
+
+def test_unknown_words_of_the_output_configuration_are_kept():
+    config = {"effort": "ultra", "format": {"type": "regex", "pattern": "a+"}}
+    decoded = decode(wire(output_config=config, metadata={"user_id": None}))
+    assert (decoded.reasoning, decoded.output) == (None, None)
+    encoded = encode(decoded).body
+    assert (encoded["output_config"], encoded["metadata"]) == (config, {"user_id": None})
+
+
+def test_content_source_as_one_string():
+    source = {"type": "content", "content": "all of it"}
+    body = wire(messages=[{"role": "user", "content": [{"type": "document", "source": source}]}])
+    part = decode(body).messages[0].parts[0]
+    assert part.text == "all of it"
+    assert encode(decode(body)).body["messages"] == body["messages"]
+
+
+@pytest.mark.parametrize(
+    "content", [Opaque("gemini", {"x": 1}), Reasoning("t"), Media("audio", "audio/wav", data="U")]
+)
+def test_results_that_cannot_be_said_name_their_place(content):
+    with pytest.raises(TranslationError) as caught:
+        encode(request(user("a"), results(ToolResult("c", (content,)))))
+    assert caught.value.param == "messages[1].content[0].content[0]"
+
+
+def test_small_knobs_of_foreign_parts_are_losses():
+    encoded = encode(
+        request(
+            user(Media("image", data="/9j/", detail="high"), "x"),
+            assistant(ToolCall("c", "f", "{}", signature=Signature("google", "s"))),
+            results(ToolResult("other", (Text(" "), Text("kept")))),
+        )
+    )
+    assert loss_paths(encoded) == [
+        "messages[0].content[0].detail",
+        "messages[1].content[0].signature",
+        "messages[2].content[0].content[0]",
+    ]
+    assert encoded.body["messages"][2]["content"][0]["tool_use_id"] == "other"
+
+
+def test_own_effort_alone_for_a_model_with_budgets():
+    decoded = replace(decode(load("effort_only")), max_tokens=4096)
+    budget = encode(decoded, reasoning="budget").body
+    assert budget["thinking"] == {"type": "enabled", "budget_tokens": 1024}
+    assert "output_config" not in budget
+    known = encode(decoded, reasoning="budget", efforts=("low", "high")).body
+    assert "thinking" not in known
+    assert known["output_config"] == {"effort": "low"}
+    none = encode(decoded, reasoning="none")
+    assert "output_config" not in none.body
+
+
+def test_deep_schemas_are_refused_on_the_way_out():
+    deep = {}
+    for _ in range(100_000):
+        deep = {"properties": {"a": deep}, "type": "OBJECT"}
+    with pytest.raises(TranslationError, match="deep"):
+        encode(request(user("x"), tools=(Tool("f", schema=deep),)))
+    while deep.get("properties"):
+        deep = deep["properties"].pop("a")

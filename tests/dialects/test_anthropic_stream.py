@@ -623,3 +623,30 @@ def test_damaged_answers_raise_nothing_but_upstream_errors(case, data):
     except UpstreamError:
         return
     msgspec.json.encode(ANTHROPIC.encode_response(response, reply()).body)
+
+
+def test_parts_that_are_known_at_their_start_are_written():
+    events = [
+        Started("", "m"),
+        PartStarted(0, Reasoning("thought")),
+        PartEnded(0),
+        PartStarted(1, Text("text")),
+        PartEnded(1),
+        PartStarted(2, ToolCall("c", "f", '{"a":1}')),
+        PartEnded(2),
+        PartStarted(3, Refusal("no")),
+        PartEnded(3),
+        PartStarted(4, ToolResult("c", ())),
+        PartEnded(4),
+        Finished("tool_use"),
+    ]
+    parts = fold(events_of(encode_events(events))).parts
+    assert [type(part) for part in parts] == [Reasoning, Text, ToolCall, Text]
+    assert parts[2].arguments == '{"a":1}'
+
+
+def test_a_block_that_begins_again_ends_the_one_before():
+    again = block(0, type="text", text="b")
+    data = frames(START, block(0, type="text", text="a"), again, ended(0), finish(), STOP)
+    assert fold(events_of(data)).parts == (Text("a"), Text("b"))
+    assert isinstance(events_of(frames(START, STOP) + b"data: [DONE]\n\n")[-1], Finished)
