@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer  # noqa: TID253 - __main__ imports this room only for a command
+import typer
 
 from app.cli.running import connect
 from app.cli.serve import ConfigOption

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import typer  # noqa: TID253 - __main__ imports this room only for a command
+import typer
 
 from app.cli import probe
 from app.cli.checks import (

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
-import typer  # noqa: TID253 - __main__ imports this room only for a command
+import typer
 
 from app.cli.running import client_of, find_running, places
 from app.cli.status import JsonOption

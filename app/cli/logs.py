@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Annotated
 
-import typer  # noqa: TID253 - __main__ imports this room only for a command
+import typer
 
 from app.cli.running import places
 from app.cli.terminal import note, say

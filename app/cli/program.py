@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-import typer  # noqa: TID253 - __main__ imports this room only for a command
+import typer
 
 from app import __version__
 from app.cli import config, doctor, keys, logs, models, restart, serve, start, status, stop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer  # noqa: TID253 - __main__ imports this room only for a command
+import typer
 
 from app.cli import foreground
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-import typer  # noqa: TID253 - __main__ imports this room only for a command
+import typer
 
 from app.cli.health import accounts_of, describe_accounts
 from app.cli.running import address_of, client_of, find_running, places

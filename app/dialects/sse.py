@@ -103,6 +103,10 @@ def _parse_block(block: bytes) -> Frame | None:
     # The two common shapes, without a loop over lines.
     if block.startswith(b"data: ") and b"\n" not in block:
         return Frame("", block[6:])
+    if block.startswith(b"event: "):
+        end = block.find(b"\ndata: ")
+        if end > 0 and block.find(b"\n", 7) == end and block.find(b"\n", end + 1) < 0:
+            return Frame(block[7:end].decode("utf-8", "replace"), block[end + 7 :])
     event = ""
     data: list[bytes] = []
     for line in block.split(b"\n"):
