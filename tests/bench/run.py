@@ -156,8 +156,8 @@ class Bench:
     pin: bool
     stack: contextlib.ExitStack
     mock_port: int = field(default_factory=free_port)
-    start_s: float = 0.0
-    idle_percent: float = 0.0
+    start_s: float | None = None
+    idle_percent: float | None = None
     runs: dict = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     """Target to scenario to runs: the object that ``load`` prints, with ``cpu_us`` and ``mb``."""
 
@@ -397,7 +397,7 @@ def budgets(bench: Bench, targets: dict[str, Target]) -> list[Budget]:
 
         return figure
 
-    def ours(value: float) -> Figure:
+    def ours(value: float | None) -> Figure:
         return lambda name: value if name == "dragoman" else None
 
     return [
