@@ -104,6 +104,9 @@ def _account(provider: Provider, entry: Entry, env: Mapping[str, str], order: in
         else:
             headers.append((key, value))
     proxy = entry.proxy.resolve(env) if entry.proxy is not None else None
+    if entry.proxy is not None and proxy is None:
+        # Without its proxy the account must not call at all, least of all directly.
+        trouble = trouble or f"{', '.join(entry.proxy.missing(env))} is not set in this session"
     models = None if entry.models is None or entry.models == "discover" else dict(entry.models)
     return Account(
         id=f"{provider.id}/{label}",

@@ -39,7 +39,8 @@ class Roster:
     """Accounts by id, with the pauses of each account and of each model on it.
 
     State per (account, model) and per whole account: ready → paused (``pause``) → ready again
-    when the time has passed. ``succeeded`` forgets the pauses and the level of repetition.
+    when the time has passed. ``succeeded`` forgets the pauses and the level of repetition, but no
+    refusal by the provider: an answer that was under way when it came says nothing against it.
     ``replace`` swaps the accounts after a reload and keeps the state of those that stay.
     """
 
@@ -49,11 +50,11 @@ class Roster:
         self.replace(accounts)
 
     def replace(self, accounts: Iterable[Account]) -> None:
-        """Take a new set of accounts; what is known of a changed credential is forgotten."""
+        """Take a new set of accounts; what stands against one that calls otherwise is forgotten."""
         fresh = {account.id: account for account in accounts}
         for key in list(self._pauses):
             old, new = self._accounts.get(key[0]), fresh.get(key[0])
-            if new is None or old is None or _secret(old) != _secret(new):
+            if new is None or old is None or _way(old) != _way(new):
                 del self._pauses[key]
         self._accounts = fresh
 
@@ -73,16 +74,14 @@ class Roster:
             return AccountState("unusable", account.trouble)
         if not self._pauses:
             return _READY
-        longest: _Pause | None = None
-        for key in ((account.id, ""), (account.id, model)):
-            pause = self._pauses.get(key)
-            if pause is not None and pause.until > max(now, longest.until if longest else now):
-                longest = pause
-        if longest is None:
+        found = (self._pauses.get(key) for key in ((account.id, ""), (account.id, model)))
+        running = [pause for pause in found if pause is not None and pause.until > now]
+        if not running:
             return _READY
-        if longest.refused:
-            return AccountState("refused", longest.reason)
-        return AccountState("cooling", longest.reason, longest.until)
+        worst = max(running, key=lambda pause: (pause.refused, pause.until))
+        if worst.refused:
+            return AccountState("refused", worst.reason)
+        return AccountState("cooling", worst.reason, worst.until)
 
     def overall(self, account: Account, now: float) -> AccountState:
         """Return the account's state as a whole, for status."""
@@ -112,8 +111,9 @@ class Roster:
         old = self._pauses.get(key)
         until = now + seconds
         if old is not None and old.until > now:
+            if (refused, until) > (old.refused, old.until):
+                old.reason = reason
             old.until = max(old.until, until)
-            old.reason = reason
             old.refused = old.refused or refused
             return
         self._pauses[key] = _Pause(until, reason, 1 if old is None else old.level + 1, refused)
@@ -122,14 +122,16 @@ class Roster:
 
     def succeeded(self, account_id: str, model: str) -> None:
         """Forget what stood against an account and model that just answered."""
-        if self._pauses:
-            self._pauses.pop((account_id, model), None)
-            self._pauses.pop((account_id, ""), None)
+        for key in ((account_id, model), (account_id, "")):
+            pause = self._pauses.get(key)
+            if pause is not None and not pause.refused:
+                del self._pauses[key]
 
     def _forget(self, now: float) -> None:
         for key in [key for key, pause in self._pauses.items() if pause.until <= now]:
             del self._pauses[key]
 
 
-def _secret(account: Account) -> str:
-    return account.credential.secret if account.credential is not None else ""
+def _way(account: Account) -> tuple[object, ...]:
+    secret = account.credential.secret if account.credential is not None else ""
+    return secret, account.base_url, account.headers, account.proxy

@@ -59,6 +59,6 @@ def open_seal(value: str) -> tuple[Signature, dict[str, Json]] | None:
     body = value[len(MARK) :]
     try:
         issuer, inner, extra = _decode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
+    except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError):
         return None
     return Signature(issuer, inner), extra

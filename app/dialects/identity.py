@@ -55,7 +55,9 @@ def _edit_anthropic(head: Mapping[str, msgspec.Raw], edits: dict[str, Json | Del
     if "system" in head and _BILLING.encode() in bytes(head["system"]):
         system = msgspec.json.decode(head["system"])
         if isinstance(system, list):
-            edits["system"] = [block for block in system if not _is_billing(block)]
+            kept = [block for block in system if not _is_billing(block)]
+            if len(kept) < len(system):
+                edits["system"] = kept or DELETE
 
 
 def _edit_responses(head: Mapping[str, msgspec.Raw], edits: dict[str, Json | Delete]) -> None:

@@ -7,6 +7,7 @@ they are, without splitting or decoding, and the last of them are inspected when
 
 from __future__ import annotations
 
+import re
 from collections import deque
 
 from app.canonical.failure import Failure, cut_stream
@@ -22,6 +23,13 @@ _TAIL_BYTES = 64 * 1024
 there) is found by its beginning, see ``_marks``."""
 
 _FINAL_MARKS = (b"response.completed", b"response.incomplete", b"response.failed")
+_FINAL = re.compile(
+    rb'(?:[\r\n]event: ?|"type"\s*:\s*")response\.(?:completed|incomplete|failed)["\s]'
+)
+"""The same as the name of an event, which an answer that only speaks of it cannot hold: inside a
+JSON string line ends and quotation marks are escaped."""
+_WINDOW_BYTES = 64
+"""How much of a chunk is looked at again with the next one: more than a match is long."""
 
 
 class Tap:
@@ -77,10 +85,10 @@ class Tap:
         if self._final_seen:
             return
         window = self._last + chunk
-        if any(mark in window for mark in _FINAL_MARKS):
+        if any(mark in window for mark in _FINAL_MARKS) and _FINAL.search(window):
             self._final_seen = True  # from here on everything is the final event: keep it whole
             return
-        self._last = window[-24:]
+        self._last = window[-_WINDOW_BYTES:]
         while self._size - len(self._tail[0]) > _TAIL_BYTES:
             self._size -= len(self._tail.popleft())
 
@@ -91,8 +99,11 @@ class Tap:
         else:
             tail = SseParser()
             self.final = data = b"".join(self._tail)
-            frames = tail.feed(data) + tail.close()
             self._tail.clear()
+            try:
+                frames = tail.feed(data) + tail.close()
+            except UpstreamError:  # an event without end, as ``feed`` may have met it
+                frames = []
         for frame in frames:
             self._take(self._dialect.inspect(frame))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -119,7 +119,7 @@ class Restorer:
 def _free_text(arguments: str) -> str:
     try:
         value = msgspec.json.decode(arguments)
-    except (msgspec.MsgspecError, UnicodeError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return arguments
     text = value.get("input") if isinstance(value, dict) else None
     return text if isinstance(text, str) else arguments
@@ -228,7 +228,7 @@ def _fit_message(
     return message if kept == message.parts else replace(message, parts=kept)
 
 
-def _fit_name(name: str, rule: re.Pattern[str], taken: Iterable[str]) -> str:
+def _fit_name(name: str, rule: re.Pattern[str], taken: Container[str]) -> str:
     if rule.fullmatch(name) and name not in taken:
         return name
     base = re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:48] or "tool"
@@ -236,4 +236,9 @@ def _fit_name(name: str, rule: re.Pattern[str], taken: Iterable[str]) -> str:
         base = f"t_{base}"[:48]
     if rule.fullmatch(base) and len(name) <= 48 and base not in taken:
         return base
-    return f"{base[:48]}_{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    seed = name
+    while True:
+        fitted = f"{base[:48]}_{hashlib.sha256(seed.encode('utf-8', 'replace')).hexdigest()[:8]}"
+        if fitted not in taken:
+            return fitted
+        seed += "'"  # one flat name of several tools, for instance of nested namespaces

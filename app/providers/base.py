@@ -136,10 +136,11 @@ class Provider:
         fields.setdefault("user-agent", ("User-Agent", USER_AGENT))
         for key, value in self.fixed_headers.get(dialect, ()):
             fields[key.lower()] = (key, value)
-        for key, value in client_headers:
-            lower = key.lower()
-            if lower in self.forward:
-                fields[lower] = (key, value)
+        for lower in self.forward:
+            # Several lines of one field mean the same as their values joined by commas.
+            values = [value for key, value in client_headers if key.lower() == lower]
+            if values:
+                fields[lower] = (lower, ", ".join(values))
         if credential is not None and credential.kind != "none":
             name = self.auth.get(dialect, "authorization")
             bearer = name == "authorization"
@@ -160,9 +161,12 @@ class Provider:
         """
         try:
             body = msgspec.json.decode(reply.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UpstreamError(f"{self.title} answered no model list.") from error
-        rows = body.get("data") or body.get("models") if isinstance(body, dict) else body
+        rows = body
+        if isinstance(body, dict):
+            rows = next((body[key] for key in ("data", "models") if key in body), body)
+            rows = [] if rows is None else rows  # Ollama says null when it has no models
         if not isinstance(rows, list):
             raise UpstreamError(f"{self.title} answered no model list.")
         return tuple(facts for row in rows if (facts := _parse_row(row)) is not None)
@@ -170,11 +174,11 @@ class Provider:
 
 def _parse_row(row: object) -> ModelFacts | None:
     if isinstance(row, str):
-        return ModelFacts(row)
+        return ModelFacts(row) if row else None
     if not isinstance(row, dict):
         return None
     model = row.get("id") or row.get("name") or row.get("model")
-    if not isinstance(model, str):
+    if not isinstance(model, str) or not model:
         return None
     methods = row.get("supportedGenerationMethods")
     if isinstance(methods, list) and "generateContent" not in methods:

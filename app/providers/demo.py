@@ -26,8 +26,6 @@ from app.canonical.events import (
 )
 from app.canonical.failure import Failure
 from app.canonical.parts import (
-    Json,
-    JsonObject,
     Media,
     Reasoning,
     Signature,
@@ -40,8 +38,9 @@ from app.canonical.response import StopReason
 from app.canonical.usage import Usage
 from app.errors import Retry
 from app.providers.base import Provider
+from app.providers.example import example
 
-__all__ = ["DEMO", "DEMO_MODELS", "example", "failure_for", "script"]
+__all__ = ["DEMO", "DEMO_MODELS", "failure_for", "script"]
 
 DEMO_MODELS = (
     "demo-chat",
@@ -142,14 +141,10 @@ def script(request: ChatRequest) -> Iterator[tuple[float, list[Event]]]:
 
 def _tool_turn(request: ChatRequest, prompt: int) -> Iterator[tuple[float, list[Event]]]:
     tool = next((t for t in request.tools if isinstance(t, Tool)), None)
-    last = request.messages[-1] if request.messages else None
-    results = [p for p in last.parts if isinstance(p, ToolResult)] if last is not None else []
-    if tool is not None and not results:
-        wanted = (
-            request.tool_choice.names[0]
-            if (request.tool_choice is not None and request.tool_choice.names)
-            else tool.name
-        )
+    choice = request.tool_choice
+    results = _fresh_results(request)
+    if tool is not None and not results and (choice is None or choice.mode != "none"):
+        wanted = choice.names[0] if choice is not None and choice.names else tool.name
         tool = next((t for t in request.tools if isinstance(t, Tool) and t.name == wanted), tool)
         arguments = (
             "demo input"
@@ -167,9 +162,19 @@ def _tool_turn(request: ChatRequest, prompt: int) -> Iterator[tuple[float, list[
         text = " ".join(p.text for r in results for p in r.content if isinstance(p, Text))
         answer = f"The tool answered: {text}" if text else "The tool answered nothing."
     else:
-        answer = "demo-tools calls the first tool that a request offers; this one offered none."
+        answer = "demo-tools calls the first tool that it may; this request allows none."
     yield 0.0, [PartStarted(0, Text("")), TextDelta(0, answer), PartEnded(0)]
     yield 0.0, [Finished("end", Usage(input=prompt, output=_count(answer)))]
+
+
+def _fresh_results(request: ChatRequest) -> list[ToolResult]:
+    """Return the results since the last answer; agents put words of their own behind them."""
+    results: list[ToolResult] = []
+    for message in reversed(request.messages):
+        if message.role == "assistant":
+            break
+        results[:0] = (part for part in message.parts if isinstance(part, ToolResult))
+    return results
 
 
 def _understood(request: ChatRequest) -> str:
@@ -204,78 +209,3 @@ def _words(text: str) -> list[str]:
 
 def _count(text: str) -> int:
     return max(1, len(_words(text)))
-
-
-def example(schema: JsonObject, text: str, depth: int = 0) -> Json:
-    """Return a small value that satisfies a JSON Schema's shape.
-
-    Args:
-        schema: types, enums, constants, defaults and required properties are honoured.
-        text: used for free strings, so that the call shows what was asked.
-        depth: recursion so far; below eight levels, empty values are used.
-    """
-    for key in ("const", "default"):
-        if key in schema:
-            return schema[key]
-    for key in ("enum", "examples", "anyOf", "oneOf", "allOf"):
-        values = schema.get(key)
-        if isinstance(values, list) and values:
-            first = values[0]
-            if key in ("enum", "examples"):
-                return first
-            return example(first, text, depth + 1) if isinstance(first, dict) and depth < 8 else {}
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kind = next((k for k in kind if k != "null"), "null")
-    match kind:
-        case "string":
-            return _string(schema, text)
-        case "integer" | "number":
-            return _number(schema)
-        case "boolean":
-            return True
-        case "array":
-            return _array(schema, text, depth)
-        case "null":
-            return None
-        case _:
-            return _object(schema, text, depth)
-
-
-def _string(schema: JsonObject, text: str) -> str:
-    value = text or "demo"
-    least, most = schema.get("minLength"), schema.get("maxLength")
-    if isinstance(least, int) and len(value) < least:
-        value = value.ljust(least, ".")
-    return value[:most] if isinstance(most, int) else value
-
-
-def _number(schema: JsonObject) -> Json:
-    least = schema.get("minimum")
-    most = schema.get("maximum")
-    if isinstance(least, int | float) and least > 1:
-        return least
-    return min(1, most) if isinstance(most, int | float) else 1
-
-
-def _array(schema: JsonObject, text: str, depth: int) -> Json:
-    items = schema.get("items")
-    least = schema.get("minItems")
-    count = least if isinstance(least, int) and least >= 0 else 1
-    if not isinstance(items, dict) or depth >= 8:
-        return []
-    return [example(items, text, depth + 1) for _ in range(min(count, 8))]
-
-
-def _object(schema: JsonObject, text: str, depth: int) -> Json:
-    properties = schema.get("properties")
-    required = schema.get("required")
-    if not isinstance(properties, dict) or depth >= 8:
-        return {}
-    names = required if isinstance(required, list) else list(properties)
-    value: JsonObject = {}
-    for name in names:
-        inner = properties.get(name) if isinstance(name, str) else None
-        if isinstance(name, str):
-            value[name] = example(inner if isinstance(inner, dict) else {}, text, depth + 1)
-    return value

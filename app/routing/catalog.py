@@ -69,7 +69,12 @@ class Catalog:
         return self.listed.get(account.id, {}).get(upstream_model)
 
     def profile(self, account: Account, public: str, upstream_model: str) -> ModelProfile:
-        """Return what encoders need: settings over the service's list over the name over public data."""
+        """Return what encoders need.
+
+        The settings win over the service's own list. Then sizes are those of the public data,
+        which knows single models where a name tells only the family; for the rest it is the
+        other way round.
+        """
         profile = _completed(
             profile_for(upstream_model, official=account.provider.official), self.snapshot
         )
@@ -93,14 +98,14 @@ class Catalog:
 
 
 def _completed(profile: ModelProfile, snapshot: Snapshot) -> ModelProfile:
-    """Fill a profile's gaps from public model data."""
+    """Join a profile with public model data."""
     row = find(snapshot, profile.name)
     if row is None:
         return profile
     return replace(
         profile,
-        context=profile.context or row.context,
-        max_output=profile.max_output or row.max_output,
+        context=row.context or profile.context,
+        max_output=row.max_output or profile.max_output,
         tools=profile.tools if row.tools is None else row.tools,
         images="image" in row.input if row.input else profile.images,
         audio=profile.audio or "audio" in row.input,

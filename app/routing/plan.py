@@ -92,33 +92,46 @@ def make_plan(
             )
         model = catalog.default
     visible = [account for account in accounts if allows(account, model)]
-    names = catalog.chains.get(model) or (model,)
+    # An account that is switched off stands in nobody's way; it only helps to say what is wrong.
+    found = _find(model, [account for account in visible if account.enabled], catalog)
     candidates: list[Candidate] = []
     waiting: list[tuple[Account, AccountState]] = []
-    for name in names:
-        for found in _resolve(name, visible, catalog):
-            state = state_of(found.account, found.model)
-            if state.health == "ready":
-                dialect = found.account.provider.dialect_for(found.model, client)
-                candidates.append(
-                    Candidate(found.account, found.model, found.public, dialect, found.reason)
-                )
-            else:
-                waiting.append((found.account, state))
-    if candidates:
+    for item in found or _find(model, visible, catalog):
+        state = state_of(item.account, item.model)
+        if state.health == "ready":
+            dialect = item.account.provider.dialect_for(item.model, client)
+            candidates.append(
+                Candidate(item.account, item.model, item.public, dialect, item.reason)
+            )
+        else:
+            waiting.append((item.account, state))
+    if candidates or waiting:
         return Plan(model, tuple(candidates), tuple(waiting))
-    if waiting:
-        return Plan(model, (), tuple(waiting))
     raise _unknown(model, visible, catalog)
 
 
-def _resolve(name: str, accounts: Sequence[Account], catalog: Catalog) -> list[_Found]:
+def _find(model: str, accounts: Sequence[Account], catalog: Catalog) -> list[_Found]:
+    """Return who serves a name or the names of its chain, each account and model once."""
+    names = catalog.chains.get(model) or catalog.chains.get(_aliased(model, catalog)) or (model,)
+    found: dict[tuple[str, str], _Found] = {}
+    for name in names:
+        for item in _resolve(name, accounts, catalog):
+            found.setdefault((item.account.id, item.model), item)
+    return list(found.values())
+
+
+def _aliased(name: str, catalog: Catalog) -> str:
+    """Return what a name stands for in the end; a circle of aliases ends where it closes."""
     seen: set[str] = set()
-    alias = ""
     while name in catalog.aliases and name not in seen:
         seen.add(name)
-        alias = f"alias {next(iter(seen))}, "
         name = catalog.aliases[name]
+    return name
+
+
+def _resolve(name: str, accounts: Sequence[Account], catalog: Catalog) -> list[_Found]:
+    alias = f"alias {name}, " if name in catalog.aliases else ""
+    name = _aliased(name, catalog)
     found = (
         _exact(name, accounts, catalog)
         or _prefixed(name, accounts, catalog)
@@ -146,6 +159,8 @@ def _prefixed(name: str, accounts: Iterable[Account], catalog: Catalog) -> list[
             if not name.startswith(prefix):
                 continue
             rest = name[len(prefix) :]
+            if not rest:
+                continue
             upstream = catalog.upstream_name(account, rest)
             if upstream is None and account.models is not None:
                 continue
