@@ -25,12 +25,16 @@ def header(headers: Headers | list[tuple[str, str]], name: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request to an upstream: absolute ``url``, complete ``headers`` (no Host, no length)."""
+    """One request to an upstream: absolute ``url``, complete ``headers`` (no Host, no length).
+
+    ``proxy`` is the proxy URL of this call, or ``direct``; None for the general setting.
+    """
 
     method: str
     url: str
     headers: Headers = ()
     body: bytes = b""
+    proxy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,6 @@ from app.gateway.call import Outcome
 from app.gateway.exchange import Gateway
 from app.gateway.local import with_demo
 from app.gateway.memory import ResponseMemory
-from app.gateway.passthrough import Passthrough
 from app.gateway.replay import ReplayCache
 from app.gateway.resources import GatewayLimits
 from app.gateway.tokenizer import Tokenizer
@@ -59,14 +58,15 @@ from app.server.inference import Entry, Inference
 from app.server.listen import LOOPBACK, FileBudget, bind, raise_file_limit
 from app.server.models import ModelRow
 from app.server.pages import page_routes
-from app.server.passing import passing_routes
+from app.server.passing import passing_entries
 from app.server.peer import default_program_names, default_prover
-from app.server.socket import socket_routes
+from app.server.socket import Sockets, socket_routes
 from app.tasks import cancel_all, spawn
 from app.upstream.client import Client, ClientSettings
 from app.watch import Watcher
 
 if TYPE_CHECKING:
+    from app.store.database import Database
     from app.store.keys import Keys
 
 __all__ = ["ServeOptions", "Service", "serve"]
@@ -76,8 +76,8 @@ _log = logging.getLogger("dragoman.service")
 _DISCOVERY = Limits(connect_s=10.0, first_byte_s=20.0, idle_s=20.0, total_s=30.0)
 _DISCOVERY_EVERY_S = 3_600.0
 """Model lists change a few times a month; local servers load models more often."""
-_GRACE_S = 10.0
-"""How long running answers may take to finish when the program stops."""
+_RETIRED_S = 3_600.0
+"""How long answers that began before the upstream settings changed may keep their connections."""
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -122,10 +122,14 @@ class Service:
     """Why the settings on disk are not in force; empty when they are."""
     dialects: Mapping[DialectName, Dialect] = field(default_factory=lambda: DIALECTS)
     new_id: Callable[[str], str] = new_id
+    grace_s: float = 10.0
+    """How long running answers may take to finish when the program stops, in seconds."""
     served: int = 0
     failed: int = 0
     _sockets: list[socket.socket] = field(default_factory=list)
     _server: FrontServer | None = None
+    _sockets_open: Sockets | None = None
+    _database: Database | None = None
     _keys: Keys | None = None
     _keys_trouble: str = ""
     _store_opened: asyncio.Event = field(default_factory=asyncio.Event)
@@ -192,19 +196,23 @@ class Service:
             replay=ReplayCache(time.monotonic),
             settled=self._settled,
         )
-        self.access = Access(self._policy(), self._index, self.instance.token, time.time)
+        self.access = Access(
+            self._policy(),
+            self._index,
+            self.instance.token,
+            time.time,
+            loaded=self._store_opened,
+        )
         self.inference = Inference(
-            exact=_exact_entries(self.dialects),
+            exact={**_exact_entries(self.dialects), **passing_entries(self.dialects)},
             patterns=_pattern_entries(self.dialects),
             access=self.access,
             handle=self.gateway.handle,
             new_id=new_id,
             max_body_bytes=self.config.advanced.max_body_mb * 1024 * 1024,
         )
-        passing = Passthrough(self.gateway)
-        pages = page_routes(
-            self, [*passing_routes(self, passing), *socket_routes(self, self.gateway)]
-        )
+        self._sockets_open = Sockets(self.inference)
+        pages = page_routes(self, socket_routes(self, self.gateway, self._sockets_open))
         self._prover = default_prover()
         self._names = default_program_names()
         budget = FileBudget(
@@ -220,16 +228,12 @@ class Service:
         self._server.add_sockets(self._sockets)
 
     async def _send(self, request: HttpRequest, limits: Limits) -> StreamedReply:
-        return await self.client.send(request, limits)
+        return await self.client.send(request, limits, proxy=request.proxy)
 
     def _client_settings(self) -> ClientSettings:
         upstream = self.config.upstream
-        ports = frozenset({self.port})
-        own = frozenset(
-            (host, port)
-            for port in ports
-            for host in ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - refused
-        )
+        names = ("localhost", "127.0.0.1", "::1", "0.0.0.0", *self._hosts())  # noqa: S104 - refused
+        own = frozenset((host, self.port) for host in names)
         return ClientSettings(
             transport=upstream.transport,
             proxy=upstream.proxy.resolve(self.env) if upstream.proxy is not None else None,
@@ -348,9 +352,13 @@ class Service:
             return {"changed": False, "problems": []}
         rebuilt = config.upstream != self.config.upstream
         moved = config.server != self.config.server
+        relogged = config.logging != self.config.logging
         self.config = config
         _register_secrets(config, self.env)
-        log.setup(config.logging.level, as_json=config.logging.as_json, file=self.paths.log_file)
+        if relogged:
+            log.setup(
+                config.logging.level, as_json=config.logging.as_json, file=self.paths.log_file
+            )
         self.roster.replace(accounts)
         self._listed = {a.id: self._listed[a.id] for a in accounts if a.id in self._listed}
         self.gateway.limits = _limits(config)
@@ -359,13 +367,20 @@ class Service:
         self.inference.max_body_bytes = config.advanced.max_body_mb * 1024 * 1024
         if rebuilt:
             old, self.client = self.client, Client(self._client_settings())
-            asyncio.get_running_loop().call_later(
-                config.upstream.total_timeout_s, lambda: spawn(old.aclose(), "old connections")
-            )
+            spawn(self._retire(old), "old connections")
         _log.info("the settings were read again")
         spawn(self.discover(), "model lists")
         notes = ["server.host and server.port hold from the next start"] if moved else []
         return {"changed": True, "problems": notes}
+
+    async def _retire(self, client: Client) -> None:
+        """Close connections of former settings once the answers on them have ended."""
+        try:
+            await asyncio.wait_for(self.inference.idle.wait(), _RETIRED_S)
+        except TimeoutError:
+            _log.warning("answers from before the settings changed are cut off")
+        finally:
+            await client.aclose()
 
     # --- what the routes ask ---------------------------------------------------------------------
 
@@ -494,6 +509,7 @@ class Service:
 
         url = self.config.database.url
         database = Database(url.resolve(self.env) if url is not None else None, self.paths.data)
+        self._database = database
         database.migrate()
         keys = Keys(database, self._index)
         keys.load_all()
@@ -551,14 +567,18 @@ class Service:
         """Close everything; safe after a failed ``start``."""
         if self._watcher is not None:
             self._watcher.close()
-        if self._server is not None:
-            self._server.stop()
-            self.gateway.paused = "Dragoman is stopping."
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.inference.idle.wait(), _GRACE_S)
-        else:
+        if self._server is None:
             for sock in self._sockets:
                 sock.close()
+        else:
+            self._server.stop()
+            self.gateway.paused = "Dragoman is stopping."
+            try:
+                await asyncio.wait_for(self.inference.idle.wait(), self.grace_s)
+            except TimeoutError:
+                _log.warning("%d answers are cut off by the stop", self.inference.active)
+        if self._sockets_open is not None:
+            self._sockets_open.close_all()
         await cancel_all()
         if self._server is not None:
             with contextlib.suppress(TimeoutError):
@@ -566,6 +586,9 @@ class Service:
             await self.client.aclose()
             if self._prover is not None:
                 self._prover.close()
+        self._tokenizer.close()
+        if self._database is not None:
+            await asyncio.to_thread(self._database.close)
         self.instance.release()
 
 
@@ -597,9 +620,6 @@ def _limits(config: Config) -> GatewayLimits:
     )
 
 
-_PLAIN = re.compile(r"[A-Za-z0-9/_-]+")
-
-
 def _exact_entries(dialects: Mapping[DialectName, Dialect]) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for path in (
@@ -610,14 +630,14 @@ def _exact_entries(dialects: Mapping[DialectName, Dialect]) -> dict[str, Entry]:
         "/v1/responses/input_tokens",
         "/v1/messages",
         "/v1/messages/count_tokens",
-        "/v1/completions",
     ):
         for dialect in dialects.values():
             for route in dialect.routes:
                 if route.method == "POST" and route.pattern.fullmatch(path):
                     entries.setdefault(path, Entry(dialect, route))
     for route in COMPLETIONS.routes:
-        entries["/v1/completions"] = Entry(COMPLETIONS, route, COMPLETIONS)
+        for path in ("/v1/completions", "/completions"):
+            entries[path] = Entry(COMPLETIONS, route, COMPLETIONS)
     return entries
 
 

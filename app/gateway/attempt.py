@@ -7,8 +7,8 @@ candidate may be asked.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -23,11 +23,12 @@ from app.canonical.events import (
     Started,
     UsageSeen,
 )
-from app.canonical.failure import Failure, failure_of
+from app.canonical.failure import Failure, cut_stream, failure_of
 from app.canonical.parts import Media, Opaque, ToolCall
 from app.canonical.profile import Target
 from app.canonical.request import ChatRequest
 from app.canonical.response import ChatResponse
+from app.canonical.usage import Usage
 from app.dialects.base import Dialect
 from app.dialects.identity import identity_edits
 from app.dialects.tap import Tap
@@ -39,10 +40,10 @@ from app.dialects.translate import (
     encode_whole,
     translate,
 )
-from app.errors import UpstreamError
+from app.errors import AppError, RequestError, UpstreamError
 from app.gateway.call import Outcome, Sink
 from app.gateway.pinger import Pinger
-from app.gateway.resources import Resources
+from app.gateway.resources import Resources, kept_headers
 from app.gateway.work import Work
 from app.http import Headers, HttpReply, HttpRequest, StreamedReply
 from app.providers.base import join_url
@@ -50,19 +51,12 @@ from app.routing.plan import Candidate
 
 __all__ = ["Attempt", "Served"]
 
-_log = logging.getLogger("dragoman.gateway")
-
-_MAX_ERROR_BYTES = 1024 * 1024
-_PASSED = (
-    "retry-after",
-    "retry-after-ms",
-    "request-id",
-    "openai-model",
-    "openai-processing-ms",
-    "openai-version",
-    "x-should-retry",
-)
-_PASSED_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-", "x-codex-")
+_MAX_HELD_BYTES = 64 * 1024 * 1024
+"""What a stream may send before its first content; one image may be nearly as large."""
+_DRAIN_S = 1.0
+"""How long the rest of a stream is awaited after its last event, so that its connection can be
+used again."""
+_BORDERS = (b"\n\n", b"\r\n\r\n")
 STREAM_HEADERS: Headers = (
     ("content-type", "text/event-stream; charset=utf-8"),
     ("cache-control", "no-cache"),
@@ -80,7 +74,17 @@ class Served:
 class Attempt:
     """See the module."""
 
-    __slots__ = ("_candidate", "_gateway", "_outcome", "_pinger", "_sink", "_upstream", "_work")
+    __slots__ = (
+        "_candidate",
+        "_content_by",
+        "_gateway",
+        "_outcome",
+        "_pinger",
+        "_sink",
+        "_upstream",
+        "_work",
+        "kept",
+    )
 
     def __init__(
         self,
@@ -98,6 +102,9 @@ class Attempt:
         self._outcome = outcome
         self._pinger = pinger
         self._upstream: Dialect = gateway.dialects[candidate.dialect]
+        self._content_by = 0.0
+        self.kept: Headers = ()
+        """What clients read of the header of a refusal."""
 
     async def run(self) -> Served | Failure:
         """Ask the candidate and carry its answer.
@@ -118,14 +125,19 @@ class Attempt:
             *self._stream_type(),
             *self._gateway.own_headers(work.call, outcome),
         )
-        reply = await self._gateway.send(
-            self._request(translation), self._gateway.call_limits(work.peek)
-        )
+        limits = self._gateway.call_limits(work.peek)
+        self._content_by = asyncio.get_running_loop().time() + limits.first_byte_s + limits.idle_s
+        reply = await self._gateway.send(self._request(translation), limits)
         try:
             if not 200 <= reply.status < 300:
-                return await self._failure(reply)
+                self.kept = kept_headers(reply.headers)
+                return await self._gateway.read_failure(candidate, self._upstream, reply)
             if not work.peek.stream:
                 return await self._whole(reply, translation)
+            if (reply.header("content-type") or "").startswith("application/json"):
+                unstreamed = await self._unstreamed(reply)
+                if unstreamed is not None:
+                    return unstreamed
             if translation.grade == "translated":
                 return await self._translated(reply, translation)
             return await self._passed_on(reply)
@@ -133,13 +145,21 @@ class Attempt:
             await reply.aclose()
 
     def _translate(self) -> Translation:
+        try:
+            return self._translated_request()
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            # A value that nobody had to look at before: half a surrogate pair, deep nesting.
+            raise RequestError(f"The body cannot be read: {error}.", code="invalid_json") from error
+
+    def _translated_request(self) -> Translation:
         work, candidate, call = self._work, self._candidate, self._work.call
         account = candidate.account
         provider = account.provider
-        same = candidate.dialect == call.dialect.name and call.surface is None
-        sealed = same and carries_seal(call.raw)
+        # A variant is a form of the answer that no service is asked for.
+        plain = call.surface is None and not work.peek.variant
+        same = candidate.dialect == call.dialect.name and plain
         request: ChatRequest | None = None
-        if not same or sealed:
+        if not same or carries_seal(call.raw):
             request = self._gateway.replay.attach(call.owner, work.request())
         edits = (
             {}
@@ -156,7 +176,7 @@ class Attempt:
             Target(profile, provider.issuer, provider.official),
             request=request,
             edits=edits,
-            verbatim_ok=call.surface is None,
+            verbatim_ok=plain,
         )
 
     def _request(self, translation: Translation) -> HttpRequest:
@@ -171,29 +191,11 @@ class Attempt:
                 ("accept", "text/event-stream" if work.peek.stream else "application/json"),
             ),
             translation.body,
+            account.proxy,
         )
         passed = () if translation.grade == "translated" else work.call.headers
         return account.provider.prepare(
             request, account.credential, candidate.dialect, passed, account.headers
-        )
-
-    async def _failure(self, reply: StreamedReply) -> Failure:
-        try:
-            body = await reply.read(_MAX_ERROR_BYTES)
-        except UpstreamError:
-            body = b""
-        if reply.status < 400:
-            return failure_of(
-                UpstreamError(
-                    f"{self._candidate.account.provider.title} answered with a redirect "
-                    f"({reply.status}), which is not followed.",
-                    hint="Check base_url in the settings.",
-                    code="upstream_redirect",
-                )
-            )
-        failure = self._upstream.decode_failure(reply.status, reply.headers, body)
-        return self._candidate.account.provider.classify(
-            failure, HttpReply(reply.status, reply.headers, body)
         )
 
     # --- answers that are not streamed -----------------------------------------------------
@@ -204,8 +206,11 @@ class Attempt:
         if hidden is not None:
             return hidden
         if translation.grade != "translated":
+            if not raw.lstrip()[:1] == b"{":
+                raise self._no_answer("something that is no JSON object")
             content_type = reply.header("content-type") or "application/json"
             body = raw
+            self._outcome.read_usage = lambda: self._usage_of(raw)
         else:
             content_type = "application/json"
             response = decode_reply(self._upstream, raw, self._candidate.account.provider.issuer)
@@ -224,20 +229,55 @@ class Attempt:
         watch = self._gateway.replay.watch(call.owner)
         return encode_whole(call.client_side, response, translation.names, context, watch)
 
+    def _usage_of(self, raw: bytes) -> Usage | None:
+        try:
+            issuer = self._candidate.account.provider.issuer
+            return decode_reply(self._upstream, raw, issuer).usage
+        except AppError:
+            return None  # the client has the answer; only its cost stays unknown
+
     def _hidden_failure(self, raw: bytes, headers: Headers) -> Failure | None:
         """Return the failure that some services put into a 200 answer."""
-        if b'"error"' not in raw[:256]:
+        start = raw[:512]
+        if b'"error"' not in start or b'"error":null' in start or b'"error": null' in start:
             return None
         try:
             body = msgspec.json.decode(raw)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         error = body.get("error") if isinstance(body, dict) else None
-        if not error or "output" in body or "choices" in body:
+        if not error or any(body.get(key) for key in ("output", "choices", "content")):
             return None
         code = error.get("code") if isinstance(error, dict) else None
         status = code if isinstance(code, int) and 400 <= code < 600 else 502
-        return self._upstream.decode_failure(status, headers, raw)
+        self.kept = kept_headers(headers)
+        return self._classify(self._upstream.decode_failure(status, headers, raw))
+
+    async def _unstreamed(self, reply: StreamedReply) -> Failure | None:
+        """Look at an answer to a streamed call that calls itself one JSON value.
+
+        Returns:
+            The failure in it; None when it is a stream by its first bytes.
+
+        Raises:
+            UpstreamError: it is one JSON value, but no failure.
+        """
+        chunks = aiter(reply.chunks)
+        first = await anext(chunks, b"")
+        reply.chunks = _chained(first, chunks)
+        if not first.lstrip().startswith(b"{"):
+            return None
+        failure = self._hidden_failure(await reply.read(), reply.headers)
+        if failure is None:
+            raise self._no_answer("one whole answer where a stream was asked for")
+        return failure
+
+    def _no_answer(self, what: str) -> UpstreamError:
+        return UpstreamError(
+            f"{self._candidate.account.provider.title} answered {what}.",
+            hint="Check base_url in the settings.",
+            code="upstream_protocol",
+        )
 
     # --- streams -----------------------------------------------------------------------------
 
@@ -251,24 +291,26 @@ class Attempt:
         try:
             async for chunk in reply.chunks:
                 tap.feed(chunk)
-                if committed:
-                    pinger.at_border = chunk.endswith((b"\n\n", b"\r\n\r\n"))
-                    await sink.write(chunk)
-                    continue
-                held.append(chunk)
-                if tap.failure is not None and not tap.content:
-                    return self._classify(tap.failure)
-                if tap.content or tap.terminal:
+                if not committed:
+                    held.append(chunk)
+                    if tap.failure is not None and not tap.content:
+                        return self._classify(tap.failure)
+                    if not (tap.content or tap.terminal):
+                        self._check_wait(held)
+                        continue
                     committed = True
                     self._start(reply.headers)
-                    data = b"".join(held)
-                    pinger.at_border = data.endswith((b"\n\n", b"\r\n\r\n"))
-                    await sink.write(data)
+                    chunk = b"".join(held)
+                    held.clear()
+                pinger.at_border = chunk.endswith(_BORDERS)
+                await sink.write(chunk)
         except UpstreamError as error:
             broken = failure_of(error)
         tap.close()
         self._outcome.usage = tap.usage
-        verdict = broken or tap.verdict()
+        verdict = tap.verdict()
+        if verdict is not None and tap.failure is None:
+            verdict = broken or verdict
         if not committed:
             if verdict is not None:
                 return self._classify(verdict)
@@ -289,24 +331,48 @@ class Attempt:
         committed = False
         failure: Failure | None = None
         async for events in self._events(reply, pipe):
+            last = events[-1]
             if not committed:
                 held += events
-                failed = _failed(held)
-                if not _has_content(held):
-                    if failed is not None:
-                        return self._classify(failed)
+                if not _has_content(events):
+                    if isinstance(last, Failed):
+                        return self._classify(last.failure)
+                    self._check_wait(())
                     continue
                 committed = True
                 self._start(reply.headers)
                 events, held = held, []
-            if (out := self._encode(pipe, events)) is not None:
+            if out := self._encode(pipe, events):
                 await sink.write(out)
-            last = events[-1]
-            if type(last) is Failed:
+            if isinstance(last, Failed):
                 failure = last.failure
                 break
+            if isinstance(last, Finished):
+                break
+        if not committed:
+            return self._classify(cut_stream())
         sink.finish()
+        if failure is None:
+            await _drain(reply)
         return Served(failure)
+
+    def _check_wait(self, held: Sequence[bytes]) -> None:
+        """Bound the wait for content, which signs of life do not end.
+
+        Raises:
+            UpstreamError: there was none for too long, or too much without any.
+        """
+        title = self._candidate.account.provider.title
+        if asyncio.get_running_loop().time() >= self._content_by:
+            raise UpstreamError(
+                f"{title} sent signs of life for too long, but no content.",
+                status=504,
+                code="upstream_timeout",
+                hint="upstream.first_byte_timeout_s and idle_timeout_s in the settings set how "
+                "long that may be.",
+            )
+        if sum(map(len, held)) > _MAX_HELD_BYTES:
+            raise self._no_answer("64 MB without any content")
 
     async def _events(self, reply: StreamedReply, pipe: StreamPipe) -> AsyncIterator[list[Event]]:
         """Yield the events of each upstream chunk; ends with ``Finished`` or ``Failed``."""
@@ -331,14 +397,14 @@ class Attempt:
             self._gateway.replay.watch(call.owner),
         )
 
-    def _encode(self, pipe: StreamPipe, events: list[Event]) -> bytes | None:
+    def _encode(self, pipe: StreamPipe, events: list[Event]) -> bytes:
         last = events[-1]
         if type(last) is Finished and last.usage is not None:
             self._outcome.usage = last.usage
         out = pipe.encode(events)
         if type(last) is Finished:
             self._remember_stream(out)
-        return out or None
+        return out
 
     def _start(self, upstream: Headers) -> None:
         self._outcome.status = 200
@@ -351,16 +417,8 @@ class Attempt:
         return STREAM_HEADERS
 
     def _headers(self, upstream: Headers) -> Headers:
-        passed = [
-            (key, value)
-            for key, value in upstream
-            if (lower := key.lower()) in _PASSED or lower.startswith(_PASSED_PREFIXES)
-        ]
         ours = self._gateway.own_headers(self._work.call, self._outcome)
-        theirs = next((v for k, v in upstream if k.lower() == "x-request-id"), None)
-        if theirs is not None:
-            passed.append(("x-upstream-request-id", theirs))
-        return (*passed, *ours)
+        return (*kept_headers(upstream), *ours)
 
     def _failure_event(self, failure: Failure) -> bytes:
         call = self._work.call
@@ -372,26 +430,35 @@ class Attempt:
 
     # --- what previous_response_id will ask for --------------------------------------------
 
-    def _remembers(self) -> bool:
+    def _scope(self) -> str | None:
+        """Return under whose name the answer is remembered; None: it is not."""
         call = self._work.call
-        if call.memory_scope:
-            return True
-        return self._gateway.memory.wants(call.dialect.name, self._work.head)
+        if self._gateway.memory.wants(call.dialect.name, self._work.head):
+            return call.owner
+        return call.memory_scope or None
 
     def _remember_whole(self, body: bytes) -> None:
-        if self._remembers():
-            scope = self._work.call.remembers_for
+        if (scope := self._scope()) is not None:
             self._gateway.memory.remember(scope, self._work.head, body)
 
     def _remember_stream(self, stream: bytes) -> None:
-        if self._remembers():
-            scope = self._work.call.remembers_for
+        if (scope := self._scope()) is not None:
             self._gateway.memory.remember_event(scope, self._work.head, stream)
 
 
-def _failed(events: list[Event]) -> Failure | None:
-    last = events[-1]
-    return last.failure if isinstance(last, Failed) else None
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
+
+
+async def _drain(reply: StreamedReply) -> None:
+    try:
+        async with asyncio.timeout(_DRAIN_S):
+            async for _ in reply.chunks:
+                pass
+    except (UpstreamError, TimeoutError):
+        return  # the answer was complete; only its connection is lost
 
 
 def _has_content(events: list[Event]) -> bool:

@@ -13,8 +13,13 @@ from app.canonical.usage import Usage
 from app.dialects.base import Dialect, Route
 from app.dialects.translate import ClientSide, Grade
 from app.http import Headers
+from app.providers.base import Extra
 
-__all__ = ["Call", "Outcome", "Sink"]
+__all__ = ["Call", "ClientGone", "Outcome", "Sink"]
+
+
+class ClientGone(Exception):
+    """The client has left: nobody reads the answer. Raised by a sink's ``write``."""
 
 
 @dataclass(slots=True)
@@ -37,15 +42,16 @@ class Call:
     """Whether account labels may be named to the caller (keyless callers of the same user)."""
     surface: ClientSide | None = None
     """Encodes answers where that is not the dialect itself (completions)."""
-
+    extra: Extra | None = None
+    """Set for a call that is passed on as it is (embeddings, images, compaction)."""
     memory_scope: str = ""
     """Scope of remembered answers where it is narrower than the caller (one WebSocket, which
     remembers its own answers even when they are not to be stored)."""
 
     @property
-    def remembers_for(self) -> str:
-        """Under whose name answers are remembered."""
-        return self.memory_scope or self.owner
+    def scopes(self) -> tuple[str, ...]:
+        """Under whose names answers may be remembered, the narrowest first."""
+        return (self.memory_scope, self.owner) if self.memory_scope else (self.owner,)
 
     @property
     def client_side(self) -> ClientSide:
@@ -56,8 +62,8 @@ class Call:
 class Sink(Protocol):
     """Where an answer goes.
 
-    ``start`` once, then ``write`` any number of times, then ``finish``; or ``reply`` alone.
-
+    ``start`` once, then ``write`` any number of times, then ``finish``; or ``reply`` alone. Only
+    ``write`` tells that the client has gone; the others then do nothing.
     """
 
     started: bool
@@ -70,7 +76,15 @@ class Sink(Protocol):
         ...
 
     def write(self, data: bytes) -> Awaitable[None]:
-        """Send a piece of a streamed answer; awaiting it gives back-pressure."""
+        """Send a piece of a streamed answer; awaiting it gives back-pressure.
+
+        Raises:
+            ClientGone: nobody reads it.
+        """
+        ...
+
+    def alive(self) -> bool:
+        """Look whether the client is still there, beyond what the connection says by itself."""
         ...
 
     def ping(self, data: bytes) -> bool:
@@ -105,8 +119,17 @@ class Outcome:
     """Why it went there."""
     losses: tuple[Loss, ...] = ()
     usage: Usage | None = None
+    """What was counted on the way; see ``tokens``."""
+    read_usage: Callable[[], Usage | None] | None = None
+    """Reads the counts of a whole answer that was passed on unread."""
     failure: Failure | None = None
     status: int = 0
     """What the client saw."""
     failures: list[tuple[str, Failure]] = field(default_factory=list)
     """Account id and failure of each attempt that did not serve."""
+
+    def tokens(self) -> Usage | None:
+        """Return what the answer cost; an answer that was passed on is read only now."""
+        if self.usage is None and self.read_usage is not None:
+            self.usage, self.read_usage = self.read_usage(), None
+        return self.usage

@@ -10,10 +10,10 @@ from app.canonical.failure import Failure, failure_of
 from app.canonical.parts import Media, Opaque, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from app.canonical.profile import Target
 from app.canonical.request import ChatRequest, ServerTool
-from app.dialects.base import dump
+from app.dialects.base import dump, patch_object
 from app.dialects.tools import fit_tools
 from app.dialects.translate import carries_seal
-from app.errors import AppError, UpstreamError
+from app.errors import AppError, TranslationError, UpstreamError
 from app.gateway.call import Outcome, Sink
 from app.gateway.resources import Resources
 from app.gateway.work import Work
@@ -73,12 +73,16 @@ async def _ask(
     upstream = gateway.dialects[dialect_name]
     outcome.account, outcome.served, outcome.dialect = account.id, candidate.model, dialect_name
     same = dialect_name == call.dialect.name and not carries_seal(call.raw)
+    renamed = "model" in work.head and work.peek.model != candidate.model
     profile = gateway.catalog.profile(account, candidate.public, candidate.model)
     target = Target(profile, provider.issuer, provider.official)
     try:
-        if same and ("model" not in work.head or work.peek.model == candidate.model):
+        if same and not renamed:
             outcome.grade = "verbatim"
             body = call.raw
+        elif same:
+            outcome.grade = "patched"
+            body = patch_object(work.head, {"model": candidate.model})
         else:
             outcome.grade = "translated"
             fitted, _ = fit_tools(work.request(), upstream.name, target)
@@ -92,8 +96,9 @@ async def _ask(
             ),
             (("content-type", "application/json"), ("accept", "application/json")),
             body,
+            account.proxy,
         )
-        passed = call.headers if outcome.grade == "verbatim" else ()
+        passed = call.headers if same else ()
         reply = await gateway.send(
             provider.prepare(request, account.credential, dialect_name, passed, account.headers),
             _LIMITS,
@@ -104,11 +109,12 @@ async def _ask(
             await reply.aclose()
         if reply.status != 200:
             return upstream.decode_failure(reply.status, reply.headers, raw)
-        return upstream.decode_count(msgspec.json.decode(raw))
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        answer = msgspec.json.decode(raw)
+        return upstream.decode_count(answer if isinstance(answer, dict) else {})
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return failure_of(UpstreamError("The upstream's count is not valid JSON."))
-    except UpstreamError as error:
-        return failure_of(error)
+    except (TranslationError, UpstreamError) as error:
+        return replace(failure_of(error), scope="service")  # an estimate is still to be had
 
 
 def _as_error(failure: Failure) -> AppError:

@@ -20,15 +20,18 @@ from app.canonical.events import Failed
 from app.canonical.failure import Failure, failure_of
 from app.dialects.base import read_head
 from app.dialects.openai_responses_store import previous_id, unknown_previous
-from app.errors import AppError, BugError
+from app.errors import AppError, BugError, Retry, TranslationError
 from app.gateway.attempt import Attempt, Served
-from app.gateway.call import Call, Outcome, Sink
+from app.gateway.call import Call, ClientGone, Outcome, Sink
 from app.gateway.count import count
+from app.gateway.passthrough import pass_on
 from app.gateway.pinger import Pinger
-from app.gateway.resources import GatewayLimits, Resources, without_id
+from app.gateway.refusal import helps_more, upstream_shown
+from app.gateway.resources import GatewayLimits, Resources
 from app.gateway.work import Work
-from app.routing.failover import cooldown_for, may_try_next
-from app.routing.plan import Candidate, Plan, make_plan, no_account_error
+from app.http import Headers
+from app.routing.failover import may_try_next
+from app.routing.plan import Plan, make_plan, no_account_error
 
 __all__ = ["Gateway", "GatewayLimits"]
 
@@ -45,7 +48,7 @@ class Gateway(Resources):
     settled: Callable[[Outcome], None] | None = None
     """Told of every outcome (ledger, status)."""
     paused: str = ""
-    """Why new calls are refused, or empty."""
+    """Why new calls are refused, in words for people; empty when they are not."""
 
     async def handle(self, call: Call, sink: Sink) -> Outcome:
         """Serve one request.
@@ -54,12 +57,23 @@ class Gateway(Resources):
         """
         outcome = Outcome(call.request_id)
         try:
-            await self._serve(call, sink, outcome)
-        except AppError as error:
-            outcome.failure = failure_of(error)
-            await self._refuse(call, sink, outcome, outcome.failure)
+            await self._answer(call, sink, outcome)
+        except ClientGone:
+            outcome.status = 499
         except asyncio.CancelledError:
             outcome.status = 499
+            raise
+        finally:
+            if self.settled is not None:
+                self.settled(outcome)
+        return outcome
+
+    async def _answer(self, call: Call, sink: Sink, outcome: Outcome) -> None:
+        try:
+            await self._serve(call, sink, outcome)
+        except AppError as error:
+            await self._refuse(call, sink, outcome, failure_of(error))
+        except ClientGone:
             raise
         except Exception:
             _log.exception("request %s failed inside Dragoman", call.request_id)
@@ -67,21 +81,21 @@ class Gateway(Resources):
                 "Dragoman failed on this request.",
                 hint=f"The log has the details under {call.request_id}.",
             )
-            outcome.failure = failure_of(bug)
-            await self._refuse(call, sink, outcome, outcome.failure)
-        finally:
-            if self.settled is not None:
-                self.settled(outcome)
-        return outcome
+            await self._refuse(call, sink, outcome, failure_of(bug))
 
     async def _serve(self, call: Call, sink: Sink, outcome: Outcome) -> None:
         if self.paused:
-            raise AppError(self.paused, status=503, code="paused", hint="Resume it in the menu.")
+            raise AppError(self.paused, status=503, code="paused")
+        if call.extra is not None:
+            refusal = await pass_on(self, call, call.extra, sink, outcome)
+            if refusal is not None:
+                await self._refuse(call, sink, outcome, *refusal)
+            return
         head = read_head(call.raw)
         peek = call.dialect.peek(call.raw, call.path, call.query, call.route)
         follows = previous_id(head) if call.dialect.name == "openai_responses" else None
         if follows is not None:
-            for scope in {call.remembers_for, call.owner}:
+            for scope in call.scopes:
                 call.raw, head = self.memory.join(scope, call.raw, head)
         outcome.model = peek.model
         now = self.now()
@@ -104,66 +118,57 @@ class Gateway(Resources):
             await self._generate(work, sink, outcome)
 
     async def _generate(self, work: Work, sink: Sink, outcome: Outcome) -> None:
-        call = work.call
-        with Pinger(sink, work.ping, self.limits.ping_s if work.peek.stream else 0.0) as pinger:
-            failure: Failure | None = None
+        failure: Failure | None = None
+        kept: Headers = ()
+        ping = work.ping if work.peek.stream else None
+        with Pinger(sink, ping, self.limits.ping_s) as pinger:
             for candidate in work.plan.candidates[:MAX_ATTEMPTS]:
                 outcome.attempts += 1
                 attempt = Attempt(self, work, candidate, sink, outcome, pinger)
                 try:
                     result = await attempt.run()
+                except TranslationError as error:  # another dialect may be able to say it
+                    result = replace(failure_of(error), retry=Retry.NEXT_ACCOUNT)
                 except AppError as error:
                     result = failure_of(error)
                 if isinstance(result, Served):
-                    self._settle(candidate, result.failure)
+                    self.settle(candidate, result.failure)
                     outcome.failure = result.failure
                     return
-                self._settle(candidate, result)
+                self.settle(candidate, result)
                 outcome.failures.append((candidate.account.id, result))
-                failure = _better(failure, result)
+                if helps_more(result, failure):
+                    failure, kept = result, attempt.kept
                 if not may_try_next(result):
                     break
         assert failure is not None  # noqa: S101 - a plan with candidates ran at least once
-        outcome.failure = failure
-        await self._refuse(call, sink, outcome, failure)
+        await self._refuse(work.call, sink, outcome, failure, kept, work.peek.variant)
 
-    def _settle(self, candidate: Candidate, failure: Failure | None) -> None:
-        account = candidate.account
-        if failure is None:
-            self.roster.succeeded(account.id, candidate.model)
-            return
-        pause = cooldown_for(failure, self.roster.level(account.id, candidate.model))
-        if pause is None or account.provider.demo:
-            return
-        self.roster.pause(
-            account.id,
-            None if pause.whole_account else candidate.model,
-            pause.seconds,
-            failure.message[:300],
-            self.now(),
-            refused=failure.final,
-        )
-        _log.warning(
-            "account %s cannot serve %s for %.0f s: %s",
-            account.id,
-            candidate.model,
-            pause.seconds,
-            failure.message[:300],
-        )
-
-    async def _refuse(self, call: Call, sink: Sink, outcome: Outcome, failure: Failure) -> None:
+    async def _refuse(
+        self,
+        call: Call,
+        sink: Sink,
+        outcome: Outcome,
+        failure: Failure,
+        kept: Headers = (),
+        variant: str = "",
+    ) -> None:
         """Tell the client of a failure, in its stream when that has begun."""
+        outcome.failure = failure
+        shown = upstream_shown(failure)
         if sink.started:
-            encoder = call.client_side.stream_encoder(self.reply_context(call, None, None))
-            await sink.write(encoder.encode([Failed(failure)]))
-            sink.finish()
+            context = replace(self.reply_context(call, None, None), variant=variant)
             outcome.status = 200
+            await sink.write(call.client_side.stream_encoder(context).encode([Failed(shown)]))
+            sink.finish()
             return
-        reply = call.dialect.encode_failure(upstream_shown(failure), call.request_id)
+        reply = call.dialect.encode_failure(shown, call.request_id)
         outcome.status = reply.status
-        sink.reply(
-            reply.status, (*without_id(reply.headers), *self.own_headers(call, outcome)), reply.body
-        )
+        fields = {key.lower(): (key, value) for key, value in kept if shown is failure}
+        fields.update((key.lower(), (key, value)) for key, value in reply.headers)
+        ours = self.own_headers(call, outcome)
+        fields.update((key.lower(), (key, value)) for key, value in ours)
+        sink.reply(reply.status, tuple(fields.values()), reply.body)
 
 
 def _knowing(plan: Plan, name: str) -> Plan:
@@ -175,41 +180,10 @@ def _knowing(plan: Plan, name: str) -> Plan:
     knowing = tuple(
         c
         for c in plan.candidates
-        if c.dialect == "openai_responses" and c.account.provider.official
+        if c.dialect == "openai_responses"
+        and c.account.provider.official
+        and not c.account.provider.demo
     )
-    if not knowing or knowing[0].account.provider.demo:
+    if not knowing:
         raise unknown_previous(name)
     return replace(plan, candidates=knowing)
-
-
-def _better(old: Failure | None, new: Failure) -> Failure:
-    """Return the failure that helps the client more.
-
-    A request fault wins over trouble of accounts, a known wait over an unknown one.
-    """
-    if old is None or new.scope == "request":
-        return new
-    if old.retry_after_s is not None and (
-        new.retry_after_s is None or new.retry_after_s > old.retry_after_s
-    ):
-        return old
-    return new
-
-
-def upstream_shown(failure: Failure) -> Failure:
-    """Return a failure as a client should see it.
-
-    A refused upstream credential must not reach a client as 401: agents would take it for their
-    own key, drop it and ask the user for another.
-    """
-    if failure.kind != "authentication" or failure.hint:
-        return failure
-    return replace(
-        failure,
-        status=503,
-        kind="unavailable",
-        type=None,
-        native=None,
-        message=f"The account behind Dragoman was refused: {failure.message}",
-        hint="`dragoman doctor` says which one; renew its key.",
-    )

@@ -7,6 +7,7 @@ not-found error, upon which clients send the whole conversation again.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,9 +22,11 @@ from app.dialects.openai_responses_store import (
     turn_items,
     wants_store,
 )
-from app.errors import RequestError
+from app.errors import AppError, RequestError
 
 __all__ = ["ResponseMemory"]
+
+_log = logging.getLogger("dragoman.gateway")
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_AGE_S = 24 * 3_600.0
@@ -56,7 +59,12 @@ class ResponseMemory:
         name = response_id(body)
         if name is None:
             return
-        items = turn_items(head, body)
+        try:
+            items = turn_items(head, body)
+        except (AppError, msgspec.MsgspecError, RecursionError):
+            # What cannot be read back is not remembered; a follow-up is told so.
+            _log.debug("an answer cannot be remembered", exc_info=True)
+            return
         size = len(body) + len(items)
         if size > MAX_BYTES // 4:
             return

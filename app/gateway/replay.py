@@ -94,8 +94,9 @@ class ReplayCache:
                 entry = self._find(owner, part.id)
                 if entry is not None:
                     if entry.thoughts and not has_thought:
-                        parts = [p for p in parts if not isinstance(p, Reasoning)]
-                        parts.extend(entry.thoughts)
+                        # First in the message: Anthropic refuses a thought behind text.
+                        said = [p for p in parts if not isinstance(p, Reasoning)]
+                        parts = [*entry.thoughts, *said]
                         has_thought = changed = True
                     if entry.signature is not None and part.signature is None:
                         part = replace(part, signature=entry.signature)

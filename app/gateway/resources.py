@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from app.accounts.roster import Roster
+from app.canonical.failure import Failure, failure_of
 from app.canonical.parts import DialectName
 from app.canonical.request import ChatRequest
 from app.dialects.base import Dialect, Peek, ReplyContext
+from app.errors import UpstreamError
 from app.gateway.call import Call, Outcome
 from app.gateway.memory import ResponseMemory
 from app.gateway.replay import ReplayCache
-from app.http import Headers, Limits, Send
+from app.http import Headers, HttpReply, Limits, Send, StreamedReply
 from app.routing.catalog import Catalog
+from app.routing.failover import cooldown_for
+from app.routing.plan import Candidate
 
-__all__ = ["Counter", "GatewayLimits", "Resources", "without_id"]
+__all__ = ["Counter", "GatewayLimits", "Resources", "kept_headers"]
+
+_log = logging.getLogger("dragoman.gateway")
+
+_MAX_ERROR_BYTES = 1024 * 1024
+_KEPT = frozenset(
+    (
+        "retry-after",
+        "retry-after-ms",
+        "request-id",
+        "openai-model",
+        "openai-processing-ms",
+        "openai-version",
+        "x-should-retry",
+    )
+)
+_KEPT_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-", "x-codex-")
 
 Counter: TypeAlias = Callable[[str], Awaitable[int]]
 """Number of tokens of a text; loads its table on first need, off the loop."""
@@ -88,10 +109,64 @@ class Resources:
         first = limits.reasoning_first_byte_s if peek.reasoning else limits.first_byte_s
         return Limits(limits.connect_s, first, limits.idle_s)
 
+    def settle(self, candidate: Candidate, failure: Failure | None) -> None:
+        """Tell the roster how an attempt ended; a failure that speaks of the account pauses it."""
+        account = candidate.account
+        if failure is None:
+            self.roster.succeeded(account.id, candidate.model)
+            return
+        pause = cooldown_for(failure, self.roster.level(account.id, candidate.model))
+        if pause is None or account.provider.demo:
+            return
+        reason = failure.message[:300]
+        self.roster.pause(
+            account.id,
+            None if pause.whole_account else candidate.model,
+            pause.seconds,
+            reason,
+            self.now(),
+            refused=failure.final,
+        )
+        _log.warning(
+            "account %s cannot serve %s for %.0f s: %s",
+            account.id,
+            candidate.model,
+            pause.seconds,
+            reason,
+        )
 
-def without_id(headers: Headers) -> Headers:
-    """Return a dialect's header fields without the request id, which is added for every answer."""
-    return tuple((key, value) for key, value in headers if key.lower() != "x-request-id")
+    async def read_failure(
+        self, candidate: Candidate, dialect: Dialect, reply: StreamedReply
+    ) -> Failure:
+        """Return why a candidate answered with a status other than 2xx."""
+        provider = candidate.account.provider
+        try:
+            body = await reply.read(_MAX_ERROR_BYTES)
+        except UpstreamError:
+            body = b""  # the status alone says enough to go on with
+        if reply.status < 400:
+            return failure_of(
+                UpstreamError(
+                    f"{provider.title} answered with a redirect ({reply.status}), which is not "
+                    "followed.",
+                    hint="Check base_url in the settings.",
+                    code="upstream_redirect",
+                )
+            )
+        failure = dialect.decode_failure(reply.status, reply.headers, body)
+        return provider.classify(failure, HttpReply(reply.status, reply.headers, body))
+
+
+def kept_headers(upstream: Headers) -> Headers:
+    """Return the fields of a service's answer that clients read; its request id is renamed."""
+    kept: list[tuple[str, str]] = []
+    for key, value in upstream:
+        lower = key.lower()
+        if lower in _KEPT or lower.startswith(_KEPT_PREFIXES):
+            kept.append((key, value))
+        elif lower == "x-request-id":
+            kept.append(("x-upstream-request-id", value))
+    return tuple(kept)
 
 
 def _field(text: str) -> str:

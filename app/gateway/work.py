@@ -39,5 +39,5 @@ class Work:
 
     def ping(self) -> bytes:
         """Return the caller's sign of life."""
-        context = ReplyContext("", None, 0.0, str)
+        context = ReplyContext("", None, 0.0, str, variant=self.peek.variant)
         return self.call.client_side.stream_encoder(context).ping()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -9,11 +11,26 @@ from tornado.httputil import HTTPHeaders
 
 from app.accounts.account import Account
 from app.errors import AccessError
+from app.http import Headers
+from app.keys import KEY_PREFIX
 from app.server.front import FrontContext
-from app.server.guard import AccessPolicy, FailedKeys, Grant, KeyRing, Kind, judge
+from app.server.guard import AccessPolicy, FailedKeys, Grant, KeyRing, Kind, cors_headers, judge
 from app.server.guard import Call as Asked
 
-__all__ = ["Access", "account_scope"]
+__all__ = ["Access", "account_scope", "cors"]
+
+
+_log = logging.getLogger("dragoman.server")
+
+_LOADING_S = 5.0
+"""How long a call with a key waits at the start until the keys are read."""
+_KEY_FIELDS = ("Authorization", "X-Api-Key", "X-Goog-Api-Key")
+
+
+def _loaded() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
 
 
 @dataclass(slots=True)
@@ -25,6 +42,25 @@ class Access:
     local_token: str
     now: Callable[[], float]
     failed: FailedKeys = field(default_factory=FailedKeys)
+    loaded: asyncio.Event = field(default_factory=_loaded)
+    """Set once ``keys`` holds what is stored; the port listens before that."""
+
+    def must_wait(self, context: object, query: str, headers: HTTPHeaders) -> bool:
+        """Say whether ``ready`` has to be awaited before ``check``."""
+        if isinstance(context, FrontContext) and context.slow:
+            return True
+        return not self.loaded.is_set() and (
+            KEY_PREFIX in query or any(KEY_PREFIX in headers.get(name, "") for name in _KEY_FIELDS)
+        )
+
+    async def ready(self, context: object) -> None:
+        """Wait until ``check`` knows the caller and the keys."""
+        if isinstance(context, FrontContext):
+            await context.identify()
+        try:
+            await asyncio.wait_for(self.loaded.wait(), _LOADING_S)
+        except TimeoutError:
+            _log.warning("the keys are still not read; calls are judged without them")
 
     def check(
         self, kind: Kind, context: object, method: str, path: str, query: str, headers: HTTPHeaders
@@ -46,6 +82,13 @@ class Access:
             now=self.now(),
             failed=self.failed,
         )
+
+
+def cors(grant: Grant, method: str, path: str, query: str, headers: HTTPHeaders) -> Headers:
+    """Return the CORS fields of an answer: none, unless a listed origin's page made the call."""
+    if grant.origin is None:
+        return ()
+    return cors_headers(grant, Asked(method, path, query, headers))
 
 
 def account_scope(grant: Grant) -> Callable[[Account, str], bool]:

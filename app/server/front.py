@@ -242,6 +242,11 @@ class FrontContext:
                 self._caller = caller = replace(caller, program=program)
         return caller
 
+    @property
+    def slow(self) -> bool:
+        """Whether ``caller`` would block now, so that ``identify`` has to be awaited first."""
+        return self._caller is None and self._prover.slow
+
     async def identify(self) -> Caller:
         """Return ``caller``, having asked a slow prover in an executor."""
         if self._caller is None and self._prover.slow:

@@ -7,6 +7,9 @@ is counted as it comes; access is checked on the head, before a body is read.
 from __future__ import annotations
 
 import asyncio
+import logging
+import select
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -24,10 +27,10 @@ from app.canonical.failure import failure_of
 from app.dialects.base import Dialect, Route
 from app.dialects.translate import ClientSide
 from app.errors import AppError, RequestError
-from app.gateway.call import Call, Outcome, Sink
-from app.gateway.resources import without_id
+from app.gateway.call import Call, ClientGone, Outcome, Sink
 from app.http import Headers
-from app.server.caller import Access, account_scope
+from app.providers.base import Extra
+from app.server.caller import Access, account_scope, cors
 from app.server.guard import Grant
 from app.tasks import spawn
 
@@ -37,6 +40,10 @@ _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden"
             413: "Content Too Large", 429: "Too Many Requests", 500: "Internal Server Error",
             502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}  # fmt: skip
 _SMALL_BODY = 1024 * 1024
+_STALL_S = 300.0
+"""A client that takes nothing for so long is gone, whatever its connection says."""
+
+_log = logging.getLogger("dragoman.server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,7 @@ class Entry:
     dialect: Dialect
     route: Route
     surface: ClientSide | None = None
+    extra: Extra | None = None
 
 
 Handle = Callable[[Call, Sink], Awaitable[Outcome]]
@@ -108,6 +116,7 @@ class InferenceDelegate(HTTPMessageDelegate):
         "_answered",
         "_chunks",
         "_connection",
+        "_cors",
         "_entry",
         "_grant",
         "_headers",
@@ -117,7 +126,6 @@ class InferenceDelegate(HTTPMessageDelegate):
         "_refused",
         "_size",
         "_task",
-        "_version",
     )
 
     def __init__(
@@ -135,34 +143,35 @@ class InferenceDelegate(HTTPMessageDelegate):
         self._answered = False
         self._task: asyncio.Task[None] | None = None
         self._headers = HTTPHeaders()
-        self._version = "HTTP/1.1"
+        self._cors: Headers = ()
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
-    ) -> None:
+    ) -> Awaitable[None] | None:
         """Check access and size; a refusal waits for a small body, so that it can be read."""
         assert isinstance(start_line, RequestStartLine)  # noqa: S101 - narrows the type
         self._headers = headers
-        self._version = start_line.version
-        inference = self._inference
+        if start_line.version == "HTTP/1.0":
+            # A streamed answer ends with its connection there, which Tornado would keep open.
+            headers.pop("Connection", None)
+            self._connection._disconnect_on_finish = True
+        if self._inference.access.must_wait(self._connection.context, self._query, headers):
+            return self._admit_later(start_line.method)
+        self._admit(start_line.method)
+        return None
+
+    async def _admit_later(self, method: str) -> None:
+        await self._inference.access.ready(self._connection.context)
+        self._admit(method)
+
+    def _admit(self, method: str) -> None:
+        inference, headers = self._inference, self._headers
         try:
-            if getattr(self._connection.context, "turned_away", False):
-                raise AppError(
-                    "Dragoman has no file handles left for another call.",
-                    status=503,
-                    code="busy",
-                    hint="Try again in a moment, or raise the limit of open files.",
-                    retry_after_s=1.0,
-                )
-            self._grant = inference.access.check(
-                "inference",
-                self._connection.context,
-                start_line.method,
-                self._path,
-                self._query,
-                headers,
+            self._grant = grant = inference.access.check(
+                "inference", self._connection.context, method, self._path, self._query, headers
             )
-            if "multipart/" in headers.get("Content-Type", ""):
+            self._cors = cors(grant, method, self._path, self._query, headers)
+            if "multipart/" in headers.get("Content-Type", "").lower():
                 raise RequestError(
                     "The body must be JSON, not multipart form data.",
                     status=415,
@@ -210,10 +219,13 @@ class InferenceDelegate(HTTPMessageDelegate):
             allows=account_scope(grant),
             show_account=grant.key is None,
             surface=entry.surface,
+            extra=entry.extra,
         )
-        sink = HttpSink(self._connection)
+        if self._connection.stream.closed():
+            return  # the client left while its body was read; nobody would tell us again
+        self._connection.set_close_callback(self.on_connection_close)
         self._inference.began()
-        self._task = spawn(self._run(call, sink), "exchange")
+        self._task = spawn(self._run(call, HttpSink(self._connection, self._cors)), "exchange")
 
     def on_connection_close(self) -> None:
         """Stop the exchange: nobody reads its answer."""
@@ -224,8 +236,11 @@ class InferenceDelegate(HTTPMessageDelegate):
     async def _run(self, call: Call, sink: HttpSink) -> None:
         try:
             await self._inference.handle(call, sink)
-        except (asyncio.CancelledError, StreamClosedError):
+        except asyncio.CancelledError:
             # The client has gone, or the program ends; an unfinished answer must not look whole.
+            sink.abort()
+        except Exception:
+            _log.exception("request %s could not be answered", call.request_id)
             sink.abort()
         finally:
             self._inference.ended()
@@ -248,43 +263,68 @@ class InferenceDelegate(HTTPMessageDelegate):
         self._answered = True
         request_id = self._inference.new_id("req_")
         reply = self._entry.dialect.encode_failure(failure_of(error), request_id)
-        extra: Headers = (("x-request-id", request_id), ("x-dragoman-route", "attempts=0"))
+        fields = {key.lower(): (key, value) for key, value in reply.headers}
+        fields["x-request-id"] = ("x-request-id", request_id)
+        fields["x-dragoman-route"] = ("x-dragoman-route", "attempts=0")
         if error.status == 401:
-            extra = (*extra, ("www-authenticate", 'Bearer realm="dragoman"'))
-        HttpSink(self._connection).reply(
-            reply.status, (*without_id(reply.headers), *extra), reply.body
-        )
+            fields["www-authenticate"] = ("www-authenticate", 'Bearer realm="dragoman"')
+        sink = HttpSink(self._connection, self._cors)
+        sink.reply(reply.status, tuple(fields.values()), reply.body)
 
 
 class HttpSink:
     """Writes one answer to an HTTP/1.1 connection."""
 
-    __slots__ = ("_connection", "_loop", "started", "written_at")
+    __slots__ = ("_connection", "_extra", "_loop", "started", "written_at")
 
-    def __init__(self, connection: HTTP1Connection) -> None:
+    def __init__(self, connection: HTTP1Connection, extra: Headers = ()) -> None:
         self._connection = connection
+        self._extra = extra
         self._loop = asyncio.get_running_loop()
         self.started = False
-        self.written_at = 0.0
+        self.written_at = self._loop.time()
 
     def start(self, status: int, headers: Headers) -> None:
         """Send the head of a streamed answer (chunked, or until close for HTTP/1.0)."""
         self.started = True
         self.written_at = self._loop.time()
-        self._connection.write_headers(_status_line(status), _fields(headers))
+        fields = _fields((*headers, *self._extra))
+        self._connection.write_headers(_status_line(status), fields)
 
     async def write(self, data: bytes) -> None:
-        """Send a piece; waits while the client does not read."""
+        """Send a piece; waits while the client does not read.
+
+        Raises:
+            ClientGone: the connection is closed.
+        """
         self.written_at = self._loop.time()
-        await self._connection.write(data)
+        try:
+            await self._connection.write(data)
+        except StreamClosedError as error:
+            raise ClientGone from error
+
+    def alive(self) -> bool:
+        """Look at the socket; a client that has gone or stands still is cut off.
+
+        A connection whose client has sent bytes ahead is not read while its answer is on the
+        way, so that its end goes unnoticed otherwise.
+        """
+        stream = self._connection.stream
+        if stream.closed():
+            return False
+        stalled = stream.writing() and self._loop.time() - self.written_at > _STALL_S
+        if stalled or _peer_left(stream.socket):
+            stream.close()  # upon which the exchange is cancelled
+            return False
+        return True
 
     def ping(self, data: bytes) -> bool:
         """Send a sign of life without waiting; False when the client has gone."""
         stream = self._connection.stream
         if stream.closed():
             return False
-        self.written_at = self._loop.time()
         if not stream.writing():
+            self.written_at = self._loop.time()
             _quiet(self._connection.write(data))
         return True
 
@@ -295,7 +335,7 @@ class HttpSink:
     def reply(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer."""
         self.started = True
-        fields = _fields(headers)
+        fields = _fields((*headers, *self._extra))
         fields["Content-Length"] = str(len(body))
         _quiet(self._connection.write_headers(_status_line(status), fields, body))
         self._connection.finish()
@@ -305,6 +345,20 @@ class HttpSink:
         stream = self._connection.stream
         if not stream.closed():
             stream.close()
+
+
+def _peer_left(sock: socket.socket) -> bool:
+    """Say whether the other side has closed, also behind bytes that nobody has read yet."""
+    if hasattr(select, "POLLRDHUP"):
+        poller = select.poll()
+        poller.register(sock, select.POLLRDHUP)  # errors and hang-ups are always reported
+        return bool(poller.poll(0))
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except (BlockingIOError, InterruptedError):
+        return False
+    except OSError:
+        return True
 
 
 def _quiet(future: asyncio.Future[None]) -> None:

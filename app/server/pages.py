@@ -14,9 +14,8 @@ from app.canonical.parts import DialectName
 from app.dialects.base import Dialect
 from app.errors import AppError, RequestError
 from app.keys import KeyRecord
-from app.server.caller import Access
+from app.server.caller import Access, cors
 from app.server.guard import Grant, Kind
-from app.server.inference import decode_path
 from app.server.models import ModelRow, render_models
 
 __all__ = ["Control", "Page", "page_routes"]
@@ -90,25 +89,41 @@ class Page(RequestHandler):
         """Take what the routes share."""
         self.control = control
         self.request_id = control.new_id("req_")
+        self.set_default_headers()
 
-    def prepare(self) -> None:
-        """Check access."""
-        self.path_kwargs = {key: decode_path(value) for key, value in self.path_kwargs.items()}
+    async def prepare(self) -> None:
+        """Check access; answer a browser's question before a call of a listed origin."""
         request: HTTPServerRequest = self.request
+        method = request.method or "GET"
+        asks = method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        context = getattr(request.connection, "context", None)
+        access = self.control.access
         try:
-            self.grant = self.control.access.check(
-                self.kind,
-                getattr(request.connection, "context", None),
-                request.method or "GET",
+            if access.must_wait(context, request.query, request.headers):
+                await access.ready(context)
+            self.grant = access.check(
+                "inference" if asks and self.kind == "open" else self.kind,
+                context,
+                method,
                 request.path,
                 request.query,
                 request.headers,
             )
         except AppError as error:
             self.refuse(error)
+            return
+        for key, value in cors(self.grant, method, request.path, request.query, request.headers):
+            self.set_header(key, value)
+        if asks and self.grant.origin is not None:
+            self.set_status(204)
+            await self.finish()
 
     def set_default_headers(self) -> None:
         """Name nothing but what the answer needs."""
+        request_id = getattr(self, "request_id", None)  # Tornado asks once before ``initialize``
+        if request_id is not None:
+            self.set_header("x-request-id", request_id)
+            self.set_header("x-dragoman-route", "attempts=0")
         self.clear_header("Server")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
@@ -116,11 +131,14 @@ class Page(RequestHandler):
     def compute_etag(self) -> None:
         """Send no ETag: these answers change all the time."""
 
+    def head(self, *args: str, **kwargs: str) -> Any:
+        """Answer as to GET; Tornado leaves the body out."""
+        return self.get(*args, **kwargs)
+
     def send_json(self, body: Any, status: int = 200) -> None:
         """Answer with JSON (bytes are taken as they are)."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.set_header("x-request-id", self.request_id)
         self.finish(body if isinstance(body, bytes) else msgspec.json.encode(body))
 
     def dialect(self) -> Dialect:
@@ -133,7 +151,6 @@ class Page(RequestHandler):
         self.set_status(reply.status)
         for key, value in reply.headers:
             self.set_header(key, value)
-        self.set_header("x-request-id", self.request_id)
         if error.status == 401:
             self.set_header("WWW-Authenticate", 'Bearer realm="dragoman"')
         self.finish(reply.body)
@@ -166,8 +183,8 @@ def caller_dialect(request: HTTPServerRequest) -> DialectName:
 class _Missing(Page):
     kind = "open"
 
-    def prepare(self) -> None:
-        super().prepare()
+    async def prepare(self) -> None:
+        await super().prepare()
         if not self._finished:
             self.refuse(
                 AppError(
@@ -184,8 +201,6 @@ class _Alive(Page):
 
     def get(self) -> None:
         self.send_json({"status": "ok"})
-
-    head = get
 
 
 class _Health(Page):
@@ -207,7 +222,7 @@ class _Models(Page):
         if model is None:
             self.send_json(render_models(rows, form))
             return
-        wanted = model.replace("%2F", "/").removeprefix("models/")
+        wanted = model.removeprefix("models/")
         row = next((row for row in rows if row.id == wanted), None)
         if row is None:
             raise RequestError(
@@ -287,4 +302,5 @@ def page_routes(control: Control, extra: list[Any] | None = None) -> Application
         default_handler_class=_Missing,
         default_handler_args=shared,
         log_function=lambda _handler: None,
+        websocket_ping_interval=30,  # ends a socket whose client vanished without a word
     )

@@ -8,6 +8,9 @@ remembers its own answers for ``previous_response_id``, also those that are not 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
 from typing import Any
 
 from tornado.websocket import WebSocketClosedError
@@ -22,21 +25,38 @@ from app.dialects.openai_responses_ws import (
     wants_answer,
     ws_frames,
 )
+from app.dialects.sse import SseParser
 from app.errors import AppError
-from app.gateway.call import Call
+from app.gateway.call import Call, ClientGone
 from app.gateway.exchange import Gateway
 from app.http import Headers
 from app.server.caller import account_scope
 from app.server.front import StrictWebSocketHandler
 from app.server.guard import Grant
+from app.server.inference import Inference
 from app.server.pages import Control
 from app.tasks import spawn
 
-__all__ = ["socket_routes"]
+__all__ = ["Sockets", "socket_routes"]
 
-_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+_log = logging.getLogger("dragoman.server")
+
 _WAITING = 8
 """Messages that may wait while one is served; a client that sends more is broken."""
+
+
+@dataclass(slots=True)
+class Sockets:
+    """The sockets that are open: HTTP's own list of connections no longer has them."""
+
+    inference: Inference
+    """Counts what is being served; its limit of bodies is that of messages."""
+    open: set[ResponsesSocket] = field(default_factory=set)
+
+    def close_all(self) -> None:
+        """Tell every client that the server goes away."""
+        for socket in list(self.open):
+            socket.close(1001, "Dragoman is stopping")
 
 
 class ResponsesSocket(StrictWebSocketHandler):
@@ -44,23 +64,39 @@ class ResponsesSocket(StrictWebSocketHandler):
 
     control: Control
     gateway: Gateway
+    sockets: Sockets
     grant: Grant
 
-    def initialize(self, control: Control, gateway: Gateway) -> None:
+    def initialize(self, control: Control, gateway: Gateway, sockets: Sockets) -> None:
         """Take what the routes share."""
         self.control = control
         self.gateway = gateway
+        self.sockets = sockets
+        self.request_id = control.new_id("req_")
+        self.set_default_headers()
         self._queue: asyncio.Queue[str | bytes] = asyncio.Queue(_WAITING)
         self._worker: asyncio.Task[None] | None = None
         self._scope = ""
 
+    def set_default_headers(self) -> None:
+        """Name nothing but what the answer needs."""
+        request_id = getattr(self, "request_id", None)  # Tornado asks once before ``initialize``
+        if request_id is not None:
+            self.set_header("x-request-id", request_id)
+            self.set_header("x-dragoman-route", "attempts=0")
+        self.clear_header("Server")
+
     async def prepare(self) -> None:
         """Check access; without an upgrade, say so."""
         request = self.request
+        context = getattr(request.connection, "context", None)
+        access = self.control.access
         try:
-            self.grant = self.control.access.check(
+            if access.must_wait(context, request.query, request.headers):
+                await access.ready(context)
+            self.grant = access.check(
                 "inference",
-                getattr(request.connection, "context", None),
+                context,
                 request.method or "GET",
                 request.path,
                 request.query,
@@ -74,13 +110,15 @@ class ResponsesSocket(StrictWebSocketHandler):
                 )
         except AppError as error:
             reply = self.control.dialects["openai_responses"].encode_failure(
-                failure_of(error), self.control.new_id("req_")
+                failure_of(error), self.request_id
             )
             self.set_status(reply.status)
             for key, value in reply.headers:
                 self.set_header(key, value)
             if reply.status == 426:
                 self.set_header("Upgrade", "websocket")
+            if reply.status == 401:
+                self.set_header("WWW-Authenticate", 'Bearer realm="dragoman"')
             await self.finish(reply.body)
 
     def check_origin(self, origin: str) -> bool:
@@ -90,11 +128,12 @@ class ResponsesSocket(StrictWebSocketHandler):
     @property
     def max_message_size(self) -> int:
         """Return the limit of one message."""
-        return _MAX_MESSAGE_BYTES
+        return self.sockets.inference.max_body_bytes
 
     def open(self, *_args: str, **_kwargs: str) -> None:
         """Begin to serve."""
         self._scope = f"{self.grant.owner}:{self.control.new_id('ws_')}"
+        self.sockets.open.add(self)
         self._worker = spawn(self._serve(), "responses socket")
 
     def on_message(self, message: str | bytes) -> None:
@@ -106,17 +145,22 @@ class ResponsesSocket(StrictWebSocketHandler):
 
     def on_close(self) -> None:
         """Stop what is running: nobody reads it."""
+        self.sockets.open.discard(self)
         if self._worker is not None:
             self._worker.cancel()
         self.gateway.memory.forget_all(self._scope)
 
     async def _serve(self) -> None:
+        inference = self.sockets.inference
         while True:
             message = await self._queue.get()
+            inference.began()
             try:
                 await self._answer(message)
-            except WebSocketClosedError:
+            except (ClientGone, WebSocketClosedError):
                 return
+            finally:
+                inference.ended()
 
     async def _answer(self, message: str | bytes) -> None:
         request_id = self.control.new_id("req_")
@@ -160,30 +204,35 @@ class ResponsesSocket(StrictWebSocketHandler):
 
 
 class _SocketSink:
-    """Sends an exchange's stream as messages; whole frames only, as the encoders write them."""
+    """Sends an exchange's stream as messages, one per event, however the pieces are cut."""
 
     def __init__(self, socket: ResponsesSocket, request_id: str) -> None:
         self._socket = socket
         self._request_id = request_id
-        self._rest = b""
+        self._parser = SseParser()
         self.started = False
-        self.written_at = 0.0
+        self.written_at = asyncio.get_running_loop().time()
 
     def start(self, status: int, headers: Headers) -> None:
         """Begin; a socket has no head of its own."""
         self.started = True
 
     async def write(self, data: bytes) -> None:
-        """Send the whole frames of ``data``; a pass-through chunk may end inside one."""
+        """Send the events that ``data`` completes.
+
+        Raises:
+            ClientGone: the socket is closed.
+        """
         self.written_at = asyncio.get_running_loop().time()
-        data = (self._rest + data).replace(b"\r\n", b"\n") if self._rest else data
-        end = data.rfind(b"\n\n")
-        if end < 0:
-            self._rest = data
-            return
-        self._rest = data[end + 2 :]
-        for text in ws_frames(data[: end + 2]):
-            await self._socket.write_message(text)
+        for frame in self._parser.feed(data):
+            try:
+                await self._socket.write_message(frame.data.decode("utf-8", "replace"))
+            except WebSocketClosedError as error:
+                raise ClientGone from error
+
+    def alive(self) -> bool:
+        """Say whether the socket is open: it is read all the time, so that its end is noticed."""
+        return self._socket.ws_connection is not None
 
     def ping(self, data: bytes) -> bool:
         """Send a WebSocket ping."""
@@ -195,20 +244,31 @@ class _SocketSink:
         return True
 
     def finish(self) -> None:
-        """Send what is left."""
-        if self._rest:
-            for text in ws_frames(self._rest):
-                self._socket.write_message(text)
-            self._rest = b""
+        """Send an event that its stream did not close."""
+        for frame in self._parser.close():
+            self._send(frame.data.decode("utf-8", "replace"))
 
     def reply(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a refusal as an error message."""
         dialect = self._socket.control.dialects["openai_responses"]
         failure = dialect.decode_failure(status, headers, body)
-        self._socket.write_message(encode_ws_failure(failure, self._request_id))
+        self._send(encode_ws_failure(failure, self._request_id))
+
+    def _send(self, text: str) -> None:
+        try:
+            spawn(_sent(self._socket.write_message(text)), "last message")
+        except WebSocketClosedError:
+            return  # nobody waits for it
 
 
-def socket_routes(control: Control, gateway: Gateway) -> list[Any]:
+async def _sent(writing: Awaitable[None]) -> None:
+    try:
+        await writing
+    except WebSocketClosedError:
+        _log.debug("a socket was closed before its last message")
+
+
+def socket_routes(control: Control, gateway: Gateway, sockets: Sockets) -> list[Any]:
     """Return the WebSocket route."""
-    shared = {"control": control, "gateway": gateway}
+    shared = {"control": control, "gateway": gateway, "sockets": sockets}
     return [(r"/(?:v1/)?responses", ResponsesSocket, shared)]

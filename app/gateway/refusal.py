@@ -1,0 +1,42 @@
+"""Which of several failures a client is told of, and in what words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from app.canonical.failure import Failure
+
+__all__ = ["helps_more", "upstream_shown"]
+
+
+def helps_more(new: Failure, old: Failure | None) -> bool:
+    """Say whether a failure tells the client more than an earlier attempt's.
+
+    A request fault wins over trouble of accounts, a known wait over an unknown one, and a
+    shorter one over a longer.
+    """
+    if old is None or new.scope == "request":
+        return True
+    if old.retry_after_s is None:
+        return True
+    return new.retry_after_s is not None and new.retry_after_s <= old.retry_after_s
+
+
+def upstream_shown(failure: Failure) -> Failure:
+    """Return a failure as a client should see it.
+
+    A refused upstream credential must not reach a client as 401: agents would take it for their
+    own key, drop it and ask the user for another.
+    """
+    if failure.kind != "authentication" and failure.status != 401:
+        return failure
+    return replace(
+        failure,
+        status=503,
+        kind="unavailable",
+        code="account_refused",
+        type=None,
+        native=None,
+        message=f"The account behind Dragoman was refused: {failure.message}",
+        hint="`dragoman doctor` says which one; renew its key.",
+    )
