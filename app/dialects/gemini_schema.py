@@ -150,7 +150,7 @@ def _objects(value: Json) -> list[JsonObject]:
 
 
 def _point(root: Mapping[str, Json], reference: str) -> JsonObject | None:
-    if not reference.startswith("#"):
+    if reference != "#" and not reference.startswith("#/"):
         return None
     here: Json = dict(root)
     for step in reference[1:].split("/")[1:]:
