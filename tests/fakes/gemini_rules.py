@@ -258,16 +258,16 @@ class Rules:
     def check_signatures(self):
         last_user = 0
         for i, content in enumerate(self.contents):
-            if content.get("role", "user") == "user":
-                if any("functionResponse" not in p for p in content["parts"]):
-                    last_user = i
+            is_user = content.get("role", "user") == "user"
+            if is_user and any("functionResponse" not in p for p in content["parts"]):
+                last_user = i
             for part in content["parts"]:
                 signature = part.get("thoughtSignature")
                 if signature and not self.is_genuine(signature):
                     self.fail("Corrupted thought signature.")  # [seen]
         if not self.model.startswith("gemini-3"):
             return
-        for i, content in enumerate(self.contents[last_user:], last_user):
+        for content in self.contents[last_user:]:
             for j, part in enumerate(content["parts"]):
                 if "functionCall" not in part:
                     continue

@@ -83,12 +83,12 @@ class Count(InputTokenCountParams, total=False):
 
 
 _ACCEPTED = (
-    ("tools", None, "strict"),  # missing means true [docs], null is taken
-    ("tools", None, "parameters"),
     ("input", None, "internal_chat_message_metadata_passthrough"),  # Codex sends both [seen]
     ("client_metadata",),
     ("client_metadata", ...),
 )
+# required by the types, and optional to the service, which has defaults for them [docs]
+_OPTIONAL = ("strict", "parameters", "detail")
 _PREFIXES = {  # [seen] "Invalid 'input[0].id': 'x'. Expected an ID that begins with 'msg'."
     "message": "msg",
     "function_call": "fc",
@@ -105,7 +105,11 @@ _SEAL = "gAAAAA"
 
 def _accepted(problems):
     """Drop what the service takes although the types do not."""
-    return [p for p in allow(problems, *_ACCEPTED) if not _null_reasoning(p)]
+    return [
+        p
+        for p in allow(problems, *_ACCEPTED)
+        if not _null_reasoning(p) and not (p.kind == "missing" and p.path[-1] in _OPTIONAL)
+    ]
 
 
 def _null_reasoning(problem):

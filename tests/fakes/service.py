@@ -61,7 +61,7 @@ class Service:
 
     def __init__(self, keys=(KEY,)):
         self.keys = set(keys)
-        self._count = 0
+        self._issued = 0
 
     def claims(self, call):
         """Return whether a call is for this service."""
@@ -84,14 +84,14 @@ class Service:
 
     def new_id(self, prefix, length=24):
         """Return ids that are unlike each other, and the same in each run."""
-        self._count += 1
-        digest = hashlib.sha512(f"{self.name}{self._count}".encode()).hexdigest()
+        self._issued += 1
+        digest = hashlib.sha512(f"{self.name}{self._issued}".encode()).hexdigest()
         return prefix + digest[:length]
 
     def seal(self, text, lead=""):
         """Sign a text so that ``sealed`` recognises it; base64, different each time."""
-        self._count += 1
-        nonce = self._count.to_bytes(8, "big")
+        self._issued += 1
+        nonce = self._issued.to_bytes(8, "big")
         mark = hmac.new(self._secret(), nonce + lead.encode() + text.encode(), hashlib.sha256)
         return lead + base64.b64encode(nonce + mark.digest() * 2).decode()
 

@@ -1,0 +1,108 @@
+"""Small fakes for unit tests of the gateway: a scripted ``Send``, a clock, ids."""
+
+from collections import deque
+
+from app.errors import UpstreamError
+from app.http import HttpRequest, Limits, StreamedReply
+
+
+class Clock:
+    """A clock moved by hand; call it for the time in epoch seconds."""
+
+    def __init__(self, now=1_770_000_000.0):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+    def advance(self, seconds):
+        if seconds < 0:
+            raise ValueError("a clock does not go back")
+        self.now += seconds
+
+
+class Ids:
+    """Ids that count: ``new_id("msg_")`` gives ``msg_1``, ``msg_2``, …"""
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self, prefix=""):
+        self.count += 1
+        return f"{prefix}{self.count}"
+
+
+class Answered:
+    """One scripted answer; ``chunks`` are what the socket would give, read by read.
+
+    An ``Exception`` among the chunks is raised there, an awaitable factory (a function without
+    arguments) is awaited there, so that a test can hold the stream.
+    """
+
+    def __init__(self, status=200, headers=(), chunks=()):
+        self.status = status
+        self.headers = tuple(headers.items()) if isinstance(headers, dict) else tuple(headers)
+        self.chunks = [chunks] if isinstance(chunks, bytes) else list(chunks)
+        self.read = 0
+        """How many chunks were taken."""
+        self.closed = False
+
+    async def _read(self):
+        for chunk in self.chunks:
+            if isinstance(chunk, BaseException):
+                raise chunk
+            if callable(chunk):
+                await chunk()
+                continue
+            self.read += 1
+            yield chunk
+
+    def reply(self):
+        body = self._read()
+
+        async def close():
+            self.closed = True
+            await body.aclose()
+
+        return StreamedReply(self.status, self.headers, body, close)
+
+
+class ScriptedSend:
+    """A ``Send`` that gives its answers in order.
+
+    A step is an ``Answered``, an exception to raise, or a function of the request that returns
+    either. Running out of steps fails the test.
+    """
+
+    def __init__(self, *steps):
+        self.steps = deque(steps)
+        self.requests: list[HttpRequest] = []
+        self.limits: list[Limits] = []
+        self.answers = []
+
+    def script(self, *steps):
+        self.steps.extend(steps)
+
+    async def __call__(self, request: HttpRequest, limits: Limits) -> StreamedReply:
+        self.requests.append(request)
+        self.limits.append(limits)
+        if not self.steps:
+            raise AssertionError(f"no answer is scripted for {request.method} {request.url}")
+        step = self.steps.popleft()
+        if not isinstance(step, Answered | BaseException):
+            step = step(request)
+        if isinstance(step, BaseException):
+            raise step
+        self.answers.append(step)
+        return step.reply()
+
+    def assert_settled(self):
+        """Check that every scripted answer was asked for, and closed."""
+        assert not self.steps, f"{len(self.steps)} scripted answers were not asked for"
+        still_open = [i for i, answer in enumerate(self.answers) if not answer.closed]
+        assert not still_open, f"answers {still_open} were not closed"
+
+
+def unreachable(host="upstream.test"):
+    """Return the error of a service that cannot be reached."""
+    return UpstreamError(f"{host} could not be reached.", code="upstream_unreachable")
