@@ -223,7 +223,10 @@ def _has_content(data: bytes) -> bool:
     if b'"parts"' not in data:
         return False
     # A lone empty text opens nothing; anything else under `parts` does.
-    return data.count(b'"text"') == 0 or len(_EMPTY_TEXT.findall(data)) < data.count(b'"text"')
+    if b'""' not in data:
+        return True
+    texts = data.count(b'"text"')
+    return texts == 0 or len(_EMPTY_TEXT.findall(data)) < texts
 
 
 def _look(data: bytes) -> Sight:

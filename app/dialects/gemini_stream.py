@@ -18,7 +18,6 @@ piece by piece.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
@@ -81,6 +80,9 @@ from app.errors import AppError, RequestError, UpstreamError
 __all__ = ["GeminiStreamDecoder", "GeminiStreamEncoder"]
 
 
+_NO_COUNTS = msgspec.Raw(b"")
+
+
 class _Part(msgspec.Struct, forbid_unknown_fields=True):
     text: str
     thought: bool = False
@@ -101,7 +103,7 @@ class _Chunk(msgspec.Struct, forbid_unknown_fields=True):
     """What nearly every chunk looks like; anything else takes the slow way."""
 
     candidates: list[_Candidate]
-    usageMetadata: msgspec.Raw | None = None
+    usageMetadata: msgspec.Raw = _NO_COUNTS
     modelVersion: str = ""
     responseId: str = ""
 
@@ -110,6 +112,14 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _decode_any = msgspec.json.Decoder().decode
 
 _TextKind: TypeAlias = Literal["text", "thought"]
+
+
+def _spoilt(error: AppError) -> Failure:
+    """Return the failure for bytes that cannot be read; what a reader refuses is not the client's."""
+    if isinstance(error, RequestError):
+        message = f"The service's stream cannot be read: {error.message}"
+        error = UpstreamError(message, code="malformed_answer")
+    return failure_of(error)
 
 
 class GeminiStreamDecoder:
@@ -146,7 +156,13 @@ class GeminiStreamDecoder:
         events: list[Event] = []
         if self._done:
             return events
-        self._guarded(lambda: self._read(data, events), events)
+        try:
+            for _, payload in self._parser.feed(data):
+                self._frame(payload, events)
+                if self._done:
+                    break
+        except AppError as error:
+            self._fail(_spoilt(error), events)
         return events
 
     def close(self) -> list[Event]:
@@ -154,24 +170,12 @@ class GeminiStreamDecoder:
         events: list[Event] = []
         if self._done:
             return events
-        self._guarded(lambda: self._finish(events), events)
+        try:
+            self._finish(events)
+        except AppError as error:
+            self._fail(_spoilt(error), events)
         self._done = True
         return events
-
-    def _guarded(self, work: Callable[[], None], events: list[Event]) -> None:
-        try:
-            work()
-        except RequestError as error:
-            message = f"The service's stream cannot be read: {error.message}"
-            self._fail(failure_of(UpstreamError(message, code="malformed_answer")), events)
-        except AppError as error:
-            self._fail(failure_of(error), events)
-
-    def _read(self, data: bytes, events: list[Event]) -> None:
-        for _, payload in self._parser.feed(data):
-            self._frame(payload, events)
-            if self._done:
-                return
 
     def _frame(self, payload: bytes, events: list[Event]) -> None:
         if self._started and self._held is None:
@@ -196,7 +200,7 @@ class GeminiStreamDecoder:
                 return
 
     def _usual(self, chunk: _Chunk, events: list[Event]) -> None:
-        if chunk.usageMetadata is not None:
+        if chunk.usageMetadata is not _NO_COUNTS:
             self._usage_raw = chunk.usageMetadata
         if len(chunk.candidates) != 1:
             return

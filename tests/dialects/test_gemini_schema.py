@@ -186,7 +186,25 @@ odd = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["type", "properties", "items", "anyOf", "oneOf", "allOf", "enum", "const", "required", "$ref", "a", "nullable", "prefixItems", "exclusiveMinimum", "additionalProperties", "format", "minItems"]
+                [
+                    "type",
+                    "properties",
+                    "items",
+                    "anyOf",
+                    "oneOf",
+                    "allOf",
+                    "enum",
+                    "const",
+                    "required",
+                    "$ref",
+                    "a",
+                    "nullable",
+                    "prefixItems",
+                    "exclusiveMinimum",
+                    "additionalProperties",
+                    "format",
+                    "minItems",
+                ]
             ),
             inner,
             max_size=4,

@@ -31,8 +31,10 @@ from app.canonical.parts import (
 )
 from app.canonical.response import ChatResponse
 from app.canonical.usage import Usage
+from app.dialects import gemini_stream
 from app.dialects.base import Peek, dump
 from app.dialects.gemini import GEMINI
+from app.dialects.sse import SseParser
 from app.errors import Retry
 from tests.dialects.test_gemini import chunks_of, decoded, load, reply, stream_of
 
@@ -59,6 +61,13 @@ def parts_sent(data):
 
 
 # Decoder
+
+
+def test_the_usual_chunk_takes_the_fast_way():
+    first, *middle, _ = SseParser().feed(stream_of("reasoning"))
+    for frame in (first, *middle):
+        usual = gemini_stream._decode_chunk(frame.data)
+        assert msgspec.json.decode(usual.usageMetadata)["promptTokenCount"] == 16
 
 
 def test_text_of_many_chunks_is_one_part():
