@@ -1,6 +1,7 @@
 """The Anthropic Messages dialect: routes, failures, and what joins its two halves.
 
-Requests are in ``anthropic_request``, answers in ``anthropic_stream``. Errors look like
+Requests are in ``anthropic_request`` (read) and ``anthropic_upstream`` (written), answers in
+``anthropic_answer``, ``anthropic_stream`` (read) and ``anthropic_writer`` (written). Errors look like
 ``{"type": "error", "error": {"type", "message"}, "request_id"}``, over HTTP and as the ``error``
 event of a stream that began with 200. What a failure means is decided by the text where the
 service gives one status to different things (its limits, plans and full contexts come as 400 and
@@ -26,20 +27,12 @@ from app.canonical.profile import Target
 from app.canonical.request import ChatRequest
 from app.canonical.response import ChatResponse
 from app.canonical.usage import Usage
-from app.dialects.anthropic_request import (
-    ISSUER,
-    NAME,
-    decode_request,
-    encode_request,
-    need_text,
-)
-from app.dialects.anthropic_stream import (
-    AnthropicDecoder,
-    AnthropicEncoder,
-    decode_response,
-    decode_usage,
-    encode_response,
-)
+from app.dialects.anthropic_answer import decode_response, decode_usage, encode_response
+from app.dialects.anthropic_request import decode_request
+from app.dialects.anthropic_stream import AnthropicDecoder
+from app.dialects.anthropic_upstream import encode_request
+from app.dialects.anthropic_values import ISSUER, NAME, need_text
+from app.dialects.anthropic_writer import AnthropicEncoder
 from app.dialects.base import (
     NOTHING,
     Encoded,
