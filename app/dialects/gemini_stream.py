@@ -460,8 +460,12 @@ class GeminiStreamEncoder:
         self._thought_tail = _THOUGHT_TAIL + self._tail + end
 
     def ping(self) -> bytes:
-        """Return a comment, or in a list a blank."""
-        return b"\n" if self._array else b": ping\n\n"
+        """Return blank lines.
+
+        Not a comment: google-genai for Python (3.4, observed 2026-11) takes every line that is
+        neither blank nor data for JSON and fails.
+        """
+        return b"\n" if self._array else b"\n\n"
 
     def encode(self, events: list[Event]) -> bytes:
         """Return the chunks that the events make; the text of all of them in as few as can be."""
