@@ -13,7 +13,7 @@ proxies run on one and mock and load on another.
 How to read the numbers: the CPU figures are user and system time of the proxy's processes, divided
 by requests or deltas, and hardly depend on what else the machine does. Latencies do, the 99th
 percentile most of all. "added" is over the direct way to the mock in the same round. All figures
-are medians over the rounds. ``--write`` replaces ``RESULTS.md``.
+are medians over the rounds. ``--write`` replaces ``RESULTS.md`` up to its notes, which people write.
 """
 
 import argparse
@@ -41,6 +41,8 @@ ROOT = HERE.parent.parent
 CLAUDE = ("/v1/messages", "claude-sonnet-4-5")
 CHAT = ("/v1/chat/completions", "gpt-4o")
 RESPONSES = ("/v1/responses", "gpt-4.1")
+NOTES = "\n## Notes\n"
+
 TRANSLATED = ("/v1/chat/completions", "claude-sonnet-4-5")
 
 
@@ -458,10 +460,12 @@ def render(lines: list[Budget]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def missed(lines: list[Budget], slack: float = 1.0) -> list[str]:
-    """Return what is over its budget times ``slack``."""
+def missed(lines: list[Budget], slack: float, word: str) -> list[str]:
+    """Return what is over its budget times ``slack``, of the measures that start with ``word``."""
     found = []
     for line in lines:
+        if not line.measure.startswith(word):
+            continue
         own, most = line.figure(line.who), line.most(line.figure)
         if own is not None and most is not None and own > most * slack:
             found.append(f"{line.measure}: {number(own)} {line.unit}, at most {number(most)}")
@@ -535,7 +539,10 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(bench.runs, indent=1))
     if options.write:
-        (HERE / "RESULTS.md").write_text(heading(options.rounds) + table, "utf-8")
+        results = HERE / "RESULTS.md"
+        old = results.read_text("utf-8") if results.exists() else ""
+        notes = old[old.index(NOTES) :] if NOTES in old else ""
+        results.write_text(heading(options.rounds) + table + notes, "utf-8")
 
 
 if __name__ == "__main__":
