@@ -2,9 +2,9 @@
 
 Field rules come from the SDK's types (``anthropic.types``); the service prints faults the way
 pydantic does, ``messages.0.foo: Extra inputs are not permitted``. Rules beside the types carry
-their source: [docs] https://platform.claude.com/docs/en/api/messages and the guides under
-https://platform.claude.com/docs/en/build-with-claude, [seen] the text is quoted in public issue
-threads of clients, [guess] neither.
+their source: [seen] the text is quoted in the linked public thread; [docs] the documentation
+(https://platform.claude.com/docs/en/api/messages and the guides beside it) states the rule, and
+[recalled] clients report it, both from memory without a page at hand; [guess] neither.
 """
 
 from typing import TypedDict
@@ -133,7 +133,7 @@ class Anthropic(Service):
         headers = {"x-should-retry": "true"} if status in (429, 529) else {}
         if retry_s is not None:
             headers["retry-after"] = f"{retry_s:g}"
-        if kind == "quota":  # a subscription's spent window, protocols in public clients [seen]
+        if kind == "quota":  # a subscription's spent window, protocols in public clients [recalled]
             headers |= {
                 "anthropic-ratelimit-unified-status": "rejected",
                 "anthropic-ratelimit-unified-5h-status": "rejected",
@@ -161,7 +161,7 @@ class Anthropic(Service):
             raise self._refusal(401, "authentication_error", "x-api-key header is required")
         betas = headers.get("anthropic-beta", "")
         if token and "sk-ant-oat" in token and "oauth-2025-04-20" not in betas:
-            raise self._refusal(  # [seen]
+            raise self._refusal(  # [recalled]
                 401, "authentication_error", "OAuth authentication is currently not supported."
             )
         if (key or token) not in self.keys:
@@ -169,7 +169,7 @@ class Anthropic(Service):
             raise self._refusal(401, "authentication_error", message)
         version = headers.get("anthropic-version")
         if version is None:
-            raise self.invalid("anthropic-version: header is required")  # [seen]
+            raise self.invalid("anthropic-version: header is required")  # [recalled]
         if version not in VERSIONS:
             raise self.invalid(f'anthropic-version: "{version}" is not a valid version')  # [guess]
 
@@ -179,7 +179,9 @@ class Anthropic(Service):
         try:
             body = call.json
         except ValueError as error:
-            raise self.invalid(f"The request body is not valid JSON: {error}") from error  # [seen]
+            raise self.invalid(
+                f"The request body is not valid JSON: {error}"
+            ) from error  # [recalled]
         if not isinstance(body, dict):
             raise self.invalid("Input should be a valid dictionary")
         return body
@@ -203,7 +205,7 @@ class Anthropic(Service):
         if not body["model"].startswith("claude-"):
             raise self._refusal(404, "not_found_error", f"model: {body['model']}")
         if not body["messages"]:
-            raise self.invalid("messages: at least one message is required")  # [seen]
+            raise self.invalid("messages: at least one message is required")  # [recalled]
         Rules(self, body).run()
 
     def _prompt_tokens(self, body):

@@ -9,7 +9,7 @@ from tests.fakes import schema as schemas
 from tests.fakes.service import image_size
 
 _TOOL_NAME = re.compile(r"^[a-zA-Z0-9_-]{1,128}$")  # [docs] tool use
-_TOOL_ID = re.compile(r"^[a-zA-Z0-9_-]+$")  # [seen]
+_TOOL_ID = re.compile(r"^[a-zA-Z0-9_-]+$")  # [recalled]
 _SPACE_ONLY = re.compile(r"^\s*$")
 _NO_MEMBER = "Input tag '{}' found using '{}' does not match any of the expected tags: {}"
 
@@ -25,7 +25,7 @@ def at_least(model, major, minor):
 
 
 def word(problem):
-    """Word a problem as pydantic does, which is how the service words it [seen]."""
+    """Word a problem as pydantic does, which is how the service words it [recalled]."""
     at = ".".join(str(p) for p in problem.tagged)
     if problem.kind == "extra":
         return f"{at}: Extra inputs are not permitted"
@@ -78,9 +78,9 @@ class Rules:
             if value is not None and value < 0:
                 self.fail(f"{name}: Input should be greater than or equal to 0")
             if value is not None and value > high:
-                self.fail(f"{name}: range: 0..1")  # [seen] "temperature: range: 0..1"
+                self.fail(f"{name}: range: 0..1")  # [recalled] "temperature: range: 0..1"
         for stop in self.body.get("stop_sequences", []):
-            if _SPACE_ONLY.match(stop):  # [seen]
+            if _SPACE_ONLY.match(stop):  # [recalled]
                 self.fail("stop_sequences: each stop sequence must contain non-whitespace")
 
     def check_thinking_settings(self):
@@ -98,7 +98,7 @@ class Rules:
             self.fail(
                 "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024"
             )
-        if thinking["budget_tokens"] >= self.body.get("max_tokens", 1 << 30):  # [seen]
+        if thinking["budget_tokens"] >= self.body.get("max_tokens", 1 << 30):  # [recalled]
             self.fail(
                 "`max_tokens` must be greater than `thinking.budget_tokens`. Please consult our "
                 "documentation at https://docs.claude.com/en/docs/build-with-claude/"
@@ -118,7 +118,7 @@ class Rules:
                     "`top_p` must be greater than or equal to 0.95 or unset when thinking is "
                     f"enabled. {see}"
                 )
-            # a forced tool with thinking, [seen]
+            # a forced tool with thinking, [recalled]
             if (body.get("tool_choice") or {}).get("type") in ("any", "tool"):
                 self.fail("Thinking may not be enabled when tool_choice forces tool use.")
         if at_least(self.model, 4, 7):  # [docs] sampling parameters from Opus 4.7 on
@@ -140,24 +140,24 @@ class Rules:
             if not _TOOL_NAME.match(tool["name"]):
                 self.fail(f"{at}.name: String should match pattern '{_TOOL_NAME.pattern}'")
             if tool["name"] in names:
-                self.fail("tools: Tool names must be unique.")  # [seen]
+                self.fail("tools: Tool names must be unique.")  # [recalled]
             names.add(tool["name"])
             if found := schemas.invalid(tool.get("input_schema", {})):
-                self.fail(  # [seen]
+                self.fail(  # [recalled]
                     f"{at}.input_schema: JSON schema is invalid. It must match JSON Schema draft "
                     "2020-12 (https://json-schema.org/draft/2020-12). Learn more about tool use "
                     f"at https://docs.claude.com/en/docs/tool-use. ({found[1]})"
                 )
             if any(k in tool.get("input_schema", {}) for k in ("oneOf", "allOf", "anyOf")):
-                self.fail(  # [seen]
+                self.fail(  # [recalled]
                     f"{at}.input_schema: input_schema does not support oneOf, allOf, or anyOf at "
                     "the top level"
                 )
         choice = self.body.get("tool_choice")
-        if choice and not tools:  # [seen]
+        if choice and not tools:  # [recalled]
             self.fail("tool_choice: tool_choice may only be specified while providing tools")
         if choice and choice["type"] == "tool" and choice["name"] not in names:
-            self.fail(f"Tool '{choice['name']}' not found in provided tools")  # [seen]
+            self.fail(f"Tool '{choice['name']}' not found in provided tools")  # [recalled]
 
     def check_cache_marks(self):
         marks = _count_marks([self.body.get(k) for k in ("tools", "system", "messages")])
@@ -167,7 +167,7 @@ class Rules:
 
     def check_roles(self):
         roles = [role for _, role, _ in self.messages]
-        if "system" in roles and not at_least(self.model, 4, 8):  # [seen]
+        if "system" in roles and not at_least(self.model, 4, 8):  # [recalled]
             self.fail("role 'system' is not supported on this model")
         if roles[0] != "user":  # [docs] messages: the first message must use the user role
             self.fail('messages: first message must use the "user" role')
@@ -183,7 +183,7 @@ class Rules:
         for i, block in enumerate(system if isinstance(system, list) else []):
             self.check_text(f"system.{i}", "system", block)
         for i, role, blocks in self.messages:
-            if not blocks and not (i == last and role == "assistant"):  # [seen]
+            if not blocks and not (i == last and role == "assistant"):  # [recalled]
                 self.fail(
                     f"messages.{i}: all messages must have non-empty content except for the "
                     "optional final assistant message"
@@ -193,15 +193,15 @@ class Rules:
         _, role, blocks = self.messages[-1]
         if role == "assistant" and blocks and blocks[-1]["type"] == "text":
             text = blocks[-1]["text"]
-            if text != text.rstrip():  # [seen]
+            if text != text.rstrip():  # [recalled]
                 self.fail("messages: final assistant content cannot end with trailing whitespace")
 
     def check_text(self, at, place, block):
-        if block["type"] == "text" and not block["text"]:  # [seen]
+        if block["type"] == "text" and not block["text"]:  # [recalled]
             if block.get("cache_control"):
                 self.fail(f"{at}: cache_control cannot be set for empty text blocks")
             self.fail(f"{place}: text content blocks must be non-empty")
-        if block["type"] == "text" and _SPACE_ONLY.match(block["text"]):  # [seen]
+        if block["type"] == "text" and _SPACE_ONLY.match(block["text"]):  # [recalled]
             self.fail(f"{place}: text content blocks must contain non-whitespace text")
 
     def check_block(self, i, j, role, block):
@@ -210,13 +210,13 @@ class Rules:
         self.check_text(at, "messages", block)
         allowed = {"tool_use": "assistant", "thinking": "assistant", "tool_result": "user"}
         allowed |= {"redacted_thinking": "assistant", "image": "user", "document": "user"}
-        if allowed.get(kind, role) != role:  # [seen]
+        if allowed.get(kind, role) != role:  # [recalled]
             self.fail(f"messages.{i}: `{kind}` blocks can only be in `{allowed[kind]}` messages")
         if kind in ("tool_use", "tool_result"):
             key = "id" if kind == "tool_use" else "tool_use_id"
             if not _TOOL_ID.match(block[key]):
                 self.fail(f"{at}.{kind}.{key}: String should match pattern '{_TOOL_ID.pattern}'")
-        if kind == "tool_use" and not _TOOL_NAME.match(block["name"]):  # [seen] up to 200 there
+        if kind == "tool_use" and not _TOOL_NAME.match(block["name"]):  # [recalled] up to 200 there
             self.fail(f"{at}.tool_use.name: String should match pattern '^[a-zA-Z0-9_-]{{1,200}}$'")
         if kind == "image":
             self.check_image(f"{at}.image", block["source"])
@@ -227,7 +227,7 @@ class Rules:
                 self.check_text(f"{at}.content.{k}", "messages", inner)
 
     def check_image(self, at, source):
-        if source["type"] == "base64" and not image_size(source["data"]):  # [seen]
+        if source["type"] == "base64" and not image_size(source["data"]):  # [recalled]
             self.fail(f"{at}.source.base64.data: Invalid base64 data")
 
     def check_pairs(self):
@@ -238,22 +238,21 @@ class Rules:
                 turns[-1][2].extend(blocks)
             else:
                 turns.append((i, role, list(blocks)))
-        seen, open_ids = set(), []
+        seen, open_ids, asked_at = set(), [], 0
         for i, role, blocks in turns:
-            results = [b for b in blocks if b["type"] == "tool_result"]
-            self.check_results(i, blocks, results, open_ids)
-            open_ids = []
+            self.check_results(i, blocks, open_ids, asked_at)
+            open_ids, asked_at = [], i
             for block in blocks if role == "assistant" else []:
                 if block["type"] == "tool_use":
-                    if block["id"] in seen:  # [seen]
+                    if block["id"] in seen:  # [recalled]
                         self.fail(f"messages.{i}: `tool_use` ids must be unique")
                     seen.add(block["id"])
                     open_ids.append(block["id"])
         if open_ids and turns[-1][1] == "assistant":
             self.fail(_unanswered(turns[-1][0], open_ids))
 
-    def check_results(self, i, blocks, results, open_ids):
-        ids = [b["tool_use_id"] for b in results]
+    def check_results(self, i, blocks, open_ids, asked_at):
+        ids = [b["tool_use_id"] for b in blocks if b["type"] == "tool_result"]
         if open_ids:  # results come first in the content, else they do not count [docs]
             leading = []
             for block in blocks:
@@ -262,18 +261,18 @@ class Rules:
                 leading.append(block["tool_use_id"])
             missing = [t for t in open_ids if t not in leading]
             if missing:
-                self.fail(_unanswered(i - 1, missing))
+                self.fail(_unanswered(asked_at, missing))
         for j, block in enumerate(blocks):
             if block["type"] != "tool_result":
                 continue
             tid = block["tool_use_id"]
-            if tid not in open_ids:
+            if tid not in open_ids:  # [seen] https://github.com/anthropics/claude-code/issues/18947
                 self.fail(
                     f"messages.{i}.content.{j}: unexpected `tool_use_id` found in `tool_result` "
                     f"blocks: {tid}. Each `tool_result` block must have a corresponding `tool_use` "
                     "block in the previous message."
                 )
-            if ids.count(tid) > 1:  # [seen]
+            if ids.count(tid) > 1:  # [recalled]
                 self.fail(
                     f"messages.{i}.content.{j}: each tool_use must have a single result. Found "
                     f"multiple `tool_result` blocks with id: {tid}"
@@ -291,16 +290,27 @@ class Rules:
                         f"messages.{i}.content.{j}: Invalid `data` in `redacted_thinking` block"
                     )
             kinds = [b["type"] for b in blocks]
-            # [docs] a final assistant turn cannot end in a thought [seen text]
+            # [seen] https://github.com/tailcallhq/forgecode/issues/2107
             if role == "assistant" and kinds and kinds[-1] in ("thinking", "redacted_thinking"):
                 self.fail(
                     f"messages.{i}: The final block in an assistant message cannot be `thinking`."
                 )
         if self.thinking == "enabled":
             self.check_tool_turn()
+        i, role, blocks = self.messages[-1]
+        kinds = [b["type"] for b in blocks]
+        if role == "assistant" and self.thinking == "disabled" and "thinking" in kinds:
+            self.fail(  # [seen] https://github.com/tailcallhq/forgecode/issues/1853
+                f"messages.{i}.content.{kinds.index('thinking')}: When thinking is disabled, an "
+                "`assistant` message in the final position cannot contain `thinking`. To use "
+                "thinking blocks, enable `thinking` in your request."
+            )
 
     def check_tool_turn(self):
-        """With a budget, the assistant turn of an open tool loop begins with a thought [docs]."""
+        """With a budget, the assistant turn of an open tool loop begins with a thought.
+
+        [seen] https://github.com/anthropics/claude-code/issues/11978
+        """
         assistants = [(i, b) for i, role, b in self.messages if role == "assistant"]
         last = self.messages[-1][2]
         is_open = any(b["type"] == "tool_result" for b in last)
@@ -332,7 +342,7 @@ class Rules:
 
 
 def _unanswered(i, ids):
-    return (
+    return (  # [seen] https://github.com/anthropics/claude-code/issues/7929
         f"messages.{i}: `tool_use` ids were found without `tool_result` blocks immediately after: "
         f"{', '.join(ids)}. Each `tool_use` block must have a corresponding `tool_result` block in "
         "the next message."

@@ -1,9 +1,10 @@
 """A fake of the Gemini API (generateContent and its like), as strict as the service.
 
 Messages and fields follow the public reference, https://ai.google.dev/api/generate-content and
-/api/caching, and what ``google.genai`` sends to it. Rules carry their source: [docs] guides under
-https://ai.google.dev/gemini-api/docs, [seen] the text is quoted in public issue threads of
-clients, [guess] neither.
+/api/caching, and what ``google.genai`` sends to it. Rules carry their source: [seen]
+the text is quoted in the linked public thread; [docs] the guides under
+https://ai.google.dev/gemini-api/docs state the rule, and [recalled] clients report it, both from
+memory without a page at hand; [guess] neither.
 """
 
 import json
@@ -150,7 +151,7 @@ class Gemini(Service):
     def failure(self, kind, status=None, retry_s=None, message=None):
         status = status_of(kind, status)
         if kind == "auth" and status == 401:
-            status = 400  # a wrong key is answered with 400 [seen]
+            status = 400  # a wrong key is answered with 400 [recalled]
         details = []
         if kind == "auth":
             details.append(_info("API_KEY_INVALID"))
@@ -177,7 +178,7 @@ class Gemini(Service):
     def _authorize(self, call):
         key = call.headers.get("x-goog-api-key") or call.query.get("key")
         if not key:
-            raise self._refusal(  # [seen]
+            raise self._refusal(  # [recalled]
                 403,
                 "Method doesn't allow unregistered callers (callers without established "
                 "identity). Please use API Key or other form of API consumer identity to call "

@@ -155,7 +155,7 @@ MESSAGES = {
 }  # fmt: skip
 _DATA = ("text", "inlineData", "fileData", "functionCall", "functionResponse")
 _DATA += ("executableCode", "codeExecutionResult", "toolCall", "toolResponse")
-_NAME = re.compile(r"^[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}$")  # [seen]
+_NAME = re.compile(r"^[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}$")  # [recalled]
 
 
 class Rules:
@@ -172,7 +172,7 @@ class Rules:
         self.service.fail(message)
 
     def named(self, field, why):
-        """Fail as the back end does for a field [seen]."""
+        """Fail as the back end does for a field [recalled]."""
         self.fail(f"* GenerateContentRequest.{field}: {why}\n")
 
     def run(self):
@@ -187,7 +187,7 @@ class Rules:
 
     def check_contents(self):
         for i, content in enumerate(self.contents):
-            if content.get("role", "user") not in ("user", "model", "function"):  # [seen]
+            if content.get("role", "user") not in ("user", "model", "function"):  # [recalled]
                 self.fail("Please use a valid role: user, model.")
             if not content.get("parts"):
                 self.named(f"contents[{i}].parts", "contents.parts must not be empty.")
@@ -199,7 +199,7 @@ class Rules:
 
     def check_part(self, at, part):
         data = [name for name in _DATA if name in part]
-        if not data:  # a oneof without a value [seen]
+        if not data:  # a oneof without a value [recalled]
             self.named(f"{at}.data", "required oneof field 'data' must have one initialized field")
         if len(data) > 1:
             self.fail(
@@ -217,7 +217,10 @@ class Rules:
             self.fail("Unable to process input image. Please retry or report in https://developers.generativeai.google/guide/troubleshooting")  # fmt: skip
 
     def check_turns(self):
-        """Check the order of calls and results [seen texts]."""
+        """Check the order of calls and results [recalled], and their number.
+
+        [seen] https://github.com/google-gemini/gemini-cli/issues/16984
+        """
         previous, role_before = [], None
         for i, content in enumerate(self.contents):
             role = content.get("role", "user")
@@ -264,19 +267,19 @@ class Rules:
             for part in content["parts"]:
                 signature = part.get("thoughtSignature")
                 if signature and not self.is_genuine(signature):
-                    self.fail("Corrupted thought signature.")  # [seen]
+                    self.fail("Corrupted thought signature.")  # [recalled]
         if not self.model.startswith("gemini-3"):
             return
-        for content in self.contents[last_user:]:
-            for j, part in enumerate(content["parts"]):
+        for i, content in enumerate(self.contents[last_user:], last_user):
+            for part in content["parts"]:
                 if "functionCall" not in part:
                     continue
                 if not part.get("thoughtSignature"):  # only the first of parallel calls [docs]
-                    self.fail(
+                    self.fail(  # [seen] https://github.com/askimo-ai/askimo/issues/543
                         "Function call is missing a thought_signature in functionCall parts. This "
                         "is required for tools to work correctly, and missing thought_signature "
                         "may lead to degraded model performance. Additional data, function call "
-                        f"`default_api:{part['functionCall']['name']}` , position {j + 1}. Please "
+                        f"`default_api:{part['functionCall']['name']}` , position {i + 1}. Please "
                         "refer to https://ai.google.dev/gemini-api/docs/thought-signatures for "
                         "more details."
                     )
@@ -292,7 +295,7 @@ class Rules:
         config = self.config
         for name, low, high in (("temperature", 0, 2), ("topP", 0, 1)):
             value = config.get(name)
-            if value is not None and not low <= value <= high:  # [seen]
+            if value is not None and not low <= value <= high:  # [recalled]
                 shown = {"topP": "top_p"}.get(name, name)
                 self.named(
                     f"generation_config.{shown}",
@@ -310,7 +313,7 @@ class Rules:
         config = self.config
         mime, schema = config.get("responseMimeType"), config.get("responseSchema")
         open_schema = config.get("responseJsonSchema", config.get("_responseJsonSchema"))
-        if mime and mime not in ("text/plain", "application/json", "text/x.enum"):  # [seen]
+        if mime and mime not in ("text/plain", "application/json", "text/x.enum"):  # [recalled]
             self.named(
                 "generation_config.response_mime_type",
                 "allowed mimetypes are `text/plain`, `application/json`, `application/xml`, "
@@ -333,7 +336,7 @@ class Rules:
             self.named("generation_config.response_json_schema", found[1])
         has_tools = any(t.get("functionDeclarations") for t in self.body.get("tools", []))
         if mime == "application/json" and has_tools and not self.model.startswith("gemini-3"):
-            self.fail(  # [seen]
+            self.fail(  # [recalled]
                 "Function calling with a response mime type: 'application/json' is unsupported"
             )
 
@@ -342,7 +345,7 @@ class Rules:
         if config is None:
             return
         budget, level = config.get("thinkingBudget"), config.get("thinkingLevel")
-        if not re.match(r"gemini-(2\.5|[3-9])", self.model):  # [seen]
+        if not re.match(r"gemini-(2\.5|[3-9])", self.model):  # [recalled]
             self.fail("Thinking is not enabled for this model.")
         if level is not None and not self.model.startswith("gemini-3"):  # [docs]
             self.fail("Thinking level is not supported for this model.")
@@ -350,8 +353,8 @@ class Rules:
             self.fail("You can only set only one of thinking budget and thinking level.")
         low, high = (128, 32768) if "pro" in self.model else (0, 24576)  # [docs]
         if budget == 0 and low:
-            self.fail("Budget 0 is invalid. This model only works in thinking mode.")  # [seen]
-        if budget is not None and budget != -1 and not low <= budget <= high:  # [seen]
+            self.fail("Budget 0 is invalid. This model only works in thinking mode.")  # [recalled]
+        if budget is not None and budget != -1 and not low <= budget <= high:  # [recalled]
             self.fail(
                 f"The thinking budget {budget} is invalid. Please choose a value between {low} and "
                 f"{high}."
@@ -369,13 +372,13 @@ class Rules:
                         "alphanumeric (a-z, A-Z, 0-9), underscores (_), dots (.), colons (:), or "
                         "dashes (-), with a maximum length of 64.",
                     )
-                if each["name"] in names:  # [seen]
+                if each["name"] in names:  # [recalled]
                     self.fail(f"Duplicate function declaration found: {each['name']}")
                 names.append(each["name"])
                 self.check_declaration(at, each)
         config = self.body.get("toolConfig", {}).get("functionCallingConfig", {})
         allowed, mode = config.get("allowedFunctionNames"), config.get("mode", "AUTO")
-        if allowed and mode not in ("ANY", "VALIDATED"):  # [seen]
+        if allowed and mode not in ("ANY", "VALIDATED"):  # [recalled]
             self.fail(
                 "Function calling config is set without function_calling_config.mode ANY: "
                 "allowed_function_names should only be set when the mode is ANY."
@@ -383,7 +386,7 @@ class Rules:
         for name in allowed or []:
             if name not in names:
                 self.fail(f"allowed_function_names contains an undeclared function: {name}")
-        if mode == "ANY" and not names:  # [seen]
+        if mode == "ANY" and not names:  # [recalled]
             self.fail("Function calling config is set without function_declarations.")
 
     def check_declaration(self, at, each):
@@ -393,14 +396,14 @@ class Rules:
                 f"{at}.parameters", "parameters and parameters_json_schema are mutually exclusive"
             )
         if parameters is not None:
-            if parameters.get("type") != "OBJECT":  # [seen]
+            if parameters.get("type") != "OBJECT":  # [recalled]
                 self.named(f"{at}.parameters", "parameters schema should be of type OBJECT")
             self.check_schema(f"{at}.parameters", parameters)
         if open_schema is not None and (found := schemas.invalid(open_schema)):
             self.named(f"{at}.parameters_json_schema", found[1])
 
     def check_schema(self, at, schema):
-        """Check the OpenAPI subset, texts [seen]."""
+        """Check the OpenAPI subset, texts [recalled]."""
         kind = schema.get("type")
         if kind is None and not schema.get("anyOf"):
             self.named(f"{at}.type", "must be specified")

@@ -72,7 +72,7 @@ class OpenAIChat(OpenAI):
             "/v1/images/generations": self._draw,
         }
         if call.method != "POST" or path not in answers:
-            raise self._refusal(404, f"Invalid URL ({call.method} {call.path})")  # [seen]
+            raise self._refusal(404, f"Invalid URL ({call.method} {call.path})")  # [recalled]
         return answers[path](self.read(call))
 
     def failed_frames(self, kind):
@@ -130,20 +130,20 @@ class OpenAIChat(OpenAI):
         ):
             self.check_range(body, name, low, high)
         if is_reasoning(model):
-            if body.get("max_tokens") is not None:  # [seen]
+            if body.get("max_tokens") is not None:  # [recalled]
                 self.unsupported("max_tokens", " Use 'max_completion_tokens' instead.")
             if not takes_sampling(model, effort):
                 self._check_no_sampling(body)
-        elif effort is not None:  # [seen]
+        elif effort is not None:  # [recalled]
             self.fail("Unrecognized request argument supplied: reasoning_effort")
         if body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None:
-            self.fail(  # [seen]
+            self.fail(  # [recalled]
                 "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not "
                 "supported.",
                 "max_tokens",
                 "invalid_parameter_combination",
             )
-        if body.get("stream_options") is not None and not body.get("stream"):  # [seen]
+        if body.get("stream_options") is not None and not body.get("stream"):  # [recalled]
             self.fail(
                 "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
                 "stream_options",
@@ -161,7 +161,7 @@ class OpenAIChat(OpenAI):
         self._check_format(body)
 
     def _check_no_sampling(self, body):
-        """Refuse what reasoning models do not take [docs] guides/reasoning, texts [seen]."""
+        """Refuse what reasoning models do not take [docs] guides/reasoning, texts [recalled]."""
         for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty"):
             default = 0 if name.endswith("penalty") else 1
             if body.get(name) not in (None, default):
@@ -180,7 +180,7 @@ class OpenAIChat(OpenAI):
         if form["type"] == "json_schema":
             self.check_schema("response_format", form["json_schema"])
         said = dump(body["messages"]).decode().lower()
-        if form["type"] == "json_object" and "json" not in said:  # [seen]
+        if form["type"] == "json_object" and "json" not in said:  # [recalled]
             self.fail(
                 "'messages' must contain the word 'json' in some form, to use 'response_format' of "
                 "type 'json_object'.",
@@ -296,7 +296,7 @@ class _Turns:
         self.check_answered(open_ids)
 
     def check_tool(self, i, message, open_ids):
-        if message["tool_call_id"] not in open_ids:  # [seen]
+        if message["tool_call_id"] not in open_ids:  # [recalled]
             self.service.fail(
                 "Invalid parameter: messages with role 'tool' must be a response to a preceeding "
                 "message with 'tool_calls'."
@@ -308,7 +308,7 @@ class _Turns:
         open_ids.remove(message["tool_call_id"])
 
     def check_answered(self, open_ids):
-        if open_ids:  # [seen]
+        if open_ids:  # [recalled]
             self.service.fail(
                 "An assistant message with 'tool_calls' must be followed by tool messages "
                 "responding to each 'tool_call_id'. The following tool_call_ids did not have "
@@ -322,16 +322,16 @@ class _Turns:
             self.service.check_filled(f"messages[{i}].tool_calls", calls)
         has_more = calls or message.get("refusal") or message.get("audio")
         if message.get("content") is None and not (has_more or message.get("function_call")):
-            self.service.fail(  # [seen]
+            self.service.fail(  # [recalled]
                 "Invalid value for 'content': expected a string, got null.",
                 f"messages.[{i}].content",
             )
         ids = []
         for j, call in enumerate(calls or []):
             at = f"messages[{i}].tool_calls[{j}]"
-            self.service.check_length(f"{at}.id", call["id"], 40)  # [seen]
+            self.service.check_length(f"{at}.id", call["id"], 40)  # [recalled]
             self.service.check_name(f"{at}.{call['type']}.name", call[call["type"]]["name"])
-            if call["id"] in ids:  # [seen]
+            if call["id"] in ids:  # [recalled]
                 self.service.fail(
                     f"Duplicate value for 'tool_call_id' of '{call['id']}'", f"{at}.id"
                 )

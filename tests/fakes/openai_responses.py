@@ -4,6 +4,7 @@ Sources are marked as in ``tests.fakes.openai_service``. Encrypted reasoning is 
 of the fake's own, so that altered or foreign content is refused as by the service.
 """
 
+import itertools
 import typing
 from typing import Literal, NotRequired, Required
 
@@ -37,7 +38,7 @@ _STATUS = Literal["in_progress", "completed", "incomplete"]
 
 
 class _OutputText(TypedDict, total=False):
-    # annotations are required by the types, and optional to the service [seen]
+    # annotations are required by the types, and optional to the service [recalled]
     text: Required[str]
     type: Required[Literal["output_text"]]
     annotations: list[dict[str, object]]
@@ -45,7 +46,7 @@ class _OutputText(TypedDict, total=False):
 
 
 class _Said(TypedDict, total=False):
-    """A message of the model; ``id`` and ``status`` may be missing [seen]."""
+    """A message of the model; ``id`` and ``status`` may be missing [recalled]."""
 
     role: Required[Literal["assistant"]]
     content: Required[str | list[_OutputText | sdk.ResponseOutputRefusalParam]]
@@ -75,21 +76,21 @@ _Input = typing.Union[(str, list[typing.Union[(_Said, _Heard, *_ITEMS)]])]  # no
 
 class Create(ResponseCreateParamsBase, total=False):
     stream: bool | None
-    input: _Input  # type: ignore[misc] - narrows the types' field
+    input: _Input  # narrower than the types' field
 
 
 class Count(InputTokenCountParams, total=False):
-    input: NotRequired[_Input | None]  # type: ignore[misc] - narrows the types' field
+    input: NotRequired[_Input | None]  # narrower than the types' field
 
 
 _ACCEPTED = (
-    ("input", None, "internal_chat_message_metadata_passthrough"),  # Codex sends both [seen]
+    ("input", None, "internal_chat_message_metadata_passthrough"),  # Codex sends both [recalled]
     ("client_metadata",),
     ("client_metadata", ...),
 )
 # required by the types, and optional to the service, which has defaults for them [docs]
 _OPTIONAL = ("strict", "parameters", "detail")
-_PREFIXES = {  # [seen] "Invalid 'input[0].id': 'x'. Expected an ID that begins with 'msg'."
+_PREFIXES = {  # [recalled] "Invalid 'input[0].id': 'x'. Expected an ID that begins with 'msg'."
     "message": "msg",
     "function_call": "fc",
     "function_call_output": "fc",
@@ -113,7 +114,7 @@ def _accepted(problems):
 
 
 def _null_reasoning(problem):
-    # Codex sends ``content: null`` in reasoning items, and is served [seen]; elsewhere a
+    # Codex sends ``content: null`` in reasoning items, and is served [recalled]; elsewhere a
     # message's content also takes a string, so that its expected types differ
     return (
         problem.path[:1] == ("input",)
@@ -140,7 +141,7 @@ class OpenAIResponses(OpenAI):
         self.authorize(call.headers)
         path = call.path.rstrip("/")
         name = path.removeprefix("/v1/responses").strip("/")
-        if call.method == "GET" and "upgrade" in call.headers:  # clients then use HTTP [seen]
+        if call.method == "GET" and "upgrade" in call.headers:  # clients then use HTTP [recalled]
             raise self._refusal(426, "Upgrade Required")
         if call.method == "GET" and path.startswith("/v1/models"):
             return self.models(path.removeprefix("/v1/models").strip("/"))
@@ -149,13 +150,13 @@ class OpenAIResponses(OpenAI):
         if call.method == "POST" and name == "input_tokens":
             return self._count(self.read(call))
         if call.method != "POST" or name or not path.startswith("/v1/responses"):
-            raise self._refusal(404, f"Invalid URL ({call.method} {call.path})")  # [seen]
+            raise self._refusal(404, f"Invalid URL ({call.method} {call.path})")  # [recalled]
         return self._create(self.read(call))
 
     def failed_frames(self, kind):
         error_type, code, text = ERRORS[kind]
         body = {"type": error_type, "code": code, "message": text, "param": None}
-        if kind in ("overloaded", "rate_limit"):  # [seen] type error, then response.failed
+        if kind in ("overloaded", "rate_limit"):  # [recalled] type error, then response.failed
             return [_event({"type": "error", "sequence_number": 99, "error": body} | body)]
         failed = self._response({"model": "gpt-5"}, [], "failed", None)
         failed["error"] = {"code": code or "server_error", "message": text}
@@ -209,7 +210,7 @@ class OpenAIResponses(OpenAI):
         name = body.get("previous_response_id")
         if name is None:
             return []
-        if name not in self.stored:  # [seen]
+        if name not in self.stored:  # [recalled]
             self.fail(
                 f"Previous response with id '{name}' not found.",
                 "previous_response_id",
@@ -222,21 +223,23 @@ class OpenAIResponses(OpenAI):
 
     def _check_settings(self, body):
         model, reasoning = body["model"], body.get("reasoning") or {}
-        self.check_range(body, "max_output_tokens", 16)  # [seen]
+        self.check_range(body, "max_output_tokens", 16)  # [recalled]
         self.check_range(body, "temperature", 0, 2)
         self.check_range(body, "top_p", 0, 1)
         if is_reasoning(model):
             for name in ("temperature", "top_p", "top_logprobs"):
                 value = body.get(name)
                 if value is not None and not takes_sampling(model, reasoning.get("effort")):
-                    self.unsupported(name)  # [seen]
+                    self.unsupported(name)  # [recalled]
         elif reasoning.get("effort") is not None:
-            self.unsupported("reasoning.effort")  # [seen]
+            self.unsupported("reasoning.effort")  # [recalled]
         elif reasoning.get("summary") is not None:
             self.unsupported("reasoning.summary")
         include = body.get("include") or []
         if "reasoning.encrypted_content" in include and not is_reasoning(model):
-            self.fail("Encrypted content is not supported with this model.", "include")  # [seen]
+            self.fail(
+                "Encrypted content is not supported with this model.", "include"
+            )  # [recalled]
         if body.get("stream_options") is not None and not body.get("stream"):
             self.fail(
                 "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
@@ -248,7 +251,7 @@ class OpenAIResponses(OpenAI):
         if form["type"] == "json_schema":
             self.check_schema("text.format", form)
         said = dump([body.get("input"), body.get("instructions")]).decode().lower()
-        if form["type"] == "json_object" and "json" not in said:  # [seen]
+        if form["type"] == "json_object" and "json" not in said:  # [recalled]
             self.fail(
                 "Response input messages must contain the word 'json' in some form to use "
                 "'text.format' of type 'json_object'.",
@@ -258,7 +261,7 @@ class OpenAIResponses(OpenAI):
     def _check_tools(self, body):
         names = []
         for i, tool in enumerate(body.get("tools") or []):
-            # [seen] nested tools of a namespace follow the same rules
+            # [recalled] nested tools of a namespace follow the same rules
             inner = tool.get("tools") or [] if tool["type"] == "namespace" else [tool]
             for each in inner:
                 if each["type"] == "function":
@@ -267,7 +270,7 @@ class OpenAIResponses(OpenAI):
                     self.check_name(f"tools[{i}].name", each["name"])
                 names.append(each.get("name"))
         choice = body.get("tool_choice")
-        if isinstance(choice, dict) or choice == "required":  # [seen] words pass without tools
+        if isinstance(choice, dict) or choice == "required":  # [recalled] words pass without tools
             self.check_tool_settings({**body, "parallel_tool_calls": None}, names)
 
     # -- answers
@@ -389,7 +392,8 @@ class _Items:
         kind, own = item.get("type") or "message", item.get("id")
         if own is not None:
             prefix = _PREFIXES.get(kind, "")
-            if not own.startswith(prefix):  # [seen]
+            # [seen] https://github.com/UKGovernmentBEIS/inspect_ai/pull/1545
+            if not own.startswith(prefix):
                 self.service.fail(
                     f"Invalid 'input[{i}].id': '{own}'. Expected an ID that begins with "
                     f"'{prefix}'.",
@@ -398,7 +402,7 @@ class _Items:
                 )
             self.service.check_length(f"input[{i}].id", own, 64)
         if item.get("call_id") is not None:
-            if not item["call_id"]:  # [seen]
+            if not item["call_id"]:  # [recalled]
                 self.service.fail(
                     f"Invalid 'input[{i}].call_id': empty string. Expected a string with minimum "
                     "length 1, but got an empty string instead.",
@@ -428,14 +432,14 @@ class _Items:
                 calls[item["call_id"]] = kind
             elif kind in _OUTPUTS:
                 name = item.get("call_id")
-                if calls.get(name) != _OUTPUTS[kind]:  # [seen]
+                if calls.get(name) != _OUTPUTS[kind]:  # [recalled]
                     words = _OUTPUTS[kind].replace("_", " ")
                     self.service.fail(
                         f"No tool call found for {words} output with call_id {name}.", "input"
                     )
                 answered.add(name)
         missing = [name for name in calls if name not in answered]
-        if missing:  # [seen]
+        if missing:  # [recalled]
             self.service.fail(
                 f"No tool output found for {calls[missing[0]].replace('_', ' ')} {missing[0]}.",
                 "input",
@@ -444,11 +448,12 @@ class _Items:
     def check_reasoning(self):
         known = {item.get("id") for item in self.before}
         known |= {i["id"] for whole, _ in self.service.stored.values() for i in whole["output"]}
+        self.check_thoughts_kept()
         for i, item in enumerate(self.items):
             if item.get("type") == "item_reference" or (
                 item.get("type") == "reasoning" and not item.get("encrypted_content")
             ):
-                if item["id"] not in known:  # [seen]
+                if item["id"] not in known:  # [recalled]
                     raise self.service._refusal(
                         404,
                         f"Item with id '{item['id']}' not found. Items are not persisted when "
@@ -459,7 +464,7 @@ class _Items:
             elif item.get("type") == "reasoning" and not self.service.sealed(
                 item["encrypted_content"], "", _SEAL
             ):
-                self.service.fail(  # [seen]
+                self.service.fail(  # [seen] https://github.com/smallmain/vscode-unify-chat-provider/issues/178
                     f"The encrypted content for item {item['id']} could not be verified. "
                     "Reason: Encrypted content could not be decrypted or parsed.",
                     None,
@@ -468,12 +473,34 @@ class _Items:
             if item.get("type") == "reasoning":
                 after = self.items[i + 1] if i + 1 < len(self.items) else {}
                 follows = after.get("type") in (*_CALLS, "reasoning", "web_search_call")
-                if not follows and after.get("role") != "assistant":  # [seen]
+                # [seen] https://github.com/continuedev/continue/issues/8933
+                if not follows and after.get("role") != "assistant":
                     self.service.fail(
                         f"Item '{item['id']}' of type 'reasoning' was provided without its "
                         "required following item.",
                         "input",
                     )
+
+    def check_thoughts_kept(self):
+        """Refuse stored items that come back without the reasoning before them.
+
+        [seen] https://github.com/TanStack/ai/issues/1212 for calls; [recalled] for messages. Whether answers that
+        were not stored are held to it is unknown; the fake lets them pass.
+        """
+        needs = {}
+        for whole, _ in self.service.stored.values():
+            for before, item in itertools.pairwise(whole["output"]):
+                if before["type"] == "reasoning":
+                    needs[item["id"]] = before["id"]
+        present = {item.get("id") for item in [*self.before, *self.items]}
+        for item in self.items:
+            needed = needs.get(item.get("id"))
+            if needed and needed not in present:
+                self.service.fail(
+                    f"Item '{item['id']}' of type '{item.get('type') or 'message'}' was provided "
+                    f"without its required 'reasoning' item: '{needed}'.",
+                    "input",
+                )
 
 
 class _Stream:

@@ -1,8 +1,9 @@
 """What OpenAI's endpoints share: keys, errors and their wording, models, tools, pictures.
 
 Field rules come from the SDK's types (``openai.types``). Rules beside them carry their source:
-[docs] https://platform.openai.com/docs/api-reference and guides, [seen] the text is quoted in
-public issue threads of clients, [guess] neither.
+[seen] the text is quoted in the linked public thread; [docs] the documentation
+(https://platform.openai.com/docs/api-reference and guides) states the rule, and [recalled] clients
+report it, both from memory without a page at hand; [guess] neither.
 """
 
 import re
@@ -72,7 +73,7 @@ ERRORS = {  # kind: type, code, message [docs] error codes
 }
 NONE = Faults()
 
-TOOL_NAME = r"^[a-zA-Z0-9_-]+$"  # [seen]
+TOOL_NAME = r"^[a-zA-Z0-9_-]+$"  # [recalled]
 _FAMILY = re.compile(r"^(gpt-|o\d|chatgpt-|codex-|text-embedding-|dall-e-|computer-use)")
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _ARTICLES = {"integer": "an integer", "number": "a decimal", "array": "an array"}
@@ -167,7 +168,7 @@ class OpenAI(Service):
             body = call.json
         except ValueError:
             body = None
-        if not isinstance(body, dict):  # [seen]
+        if not isinstance(body, dict):  # [recalled]
             self.fail(
                 "We could not parse the JSON body of your request. (HINT: This likely means you "
                 "aren't using your HTTP library correctly. The OpenAI API expects a JSON payload, "
@@ -192,18 +193,18 @@ class OpenAI(Service):
 
     def _tell(self, problem):
         at, got = where(problem.path), problem.got
-        if problem.kind == "extra":  # [seen]
+        if problem.kind == "extra":  # [recalled]
             self.fail(f"Unknown parameter: '{at}'.", at, "unknown_parameter")
-        if problem.kind == "missing":  # [seen]
+        if problem.kind == "missing":  # [recalled]
             self.fail(f"Missing required parameter: '{at}'.", at, "missing_required_parameter")
-        if problem.kind in ("value", "tag"):  # [seen]
+        if problem.kind in ("value", "tag"):  # [recalled]
             values = _listed(f"'{v}'" for v in problem.expected)
             self.fail(
                 f"Invalid value: '{got}'. Supported values are: {values}.", at, "invalid_value"
             )
         expected = [_ARTICLES[name] for name in problem.expected]
         one = "one of " if len(expected) > 1 else ""
-        self.fail(  # [seen]
+        self.fail(  # [recalled]
             f"Invalid type for '{at}': expected {one}{_listed(expected, 'or')}, but got "
             f"{_ARTICLES[json_type(got)]} instead.",
             at,
@@ -212,7 +213,7 @@ class OpenAI(Service):
 
     # -- rules that several endpoints share
 
-    def check_length(self, at, text, limit):  # [seen]
+    def check_length(self, at, text, limit):  # [recalled]
         if len(text) > limit:
             self.fail(
                 f"Invalid '{at}': string too long. Expected a string with maximum length {limit}, "
@@ -221,7 +222,7 @@ class OpenAI(Service):
                 "string_above_max_length",
             )
 
-    def check_filled(self, at, values):  # [seen]
+    def check_filled(self, at, values):  # [recalled]
         if not values:
             self.fail(
                 f"Invalid '{at}': empty array. Expected an array with minimum length 1, but got an "
@@ -230,7 +231,7 @@ class OpenAI(Service):
                 "empty_array",
             )
 
-    def check_range(self, body, name, low, high=None):  # [seen]
+    def check_range(self, body, name, low, high=None):  # [recalled]
         value = body.get(name)
         if value is None:
             return
@@ -251,7 +252,7 @@ class OpenAI(Service):
             )
 
     def check_name(self, at, name, limit=64):
-        if not re.match(TOOL_NAME, name):  # [seen]
+        if not re.match(TOOL_NAME, name):  # [recalled]
             self.fail(
                 f"Invalid '{at}': string does not match pattern. Expected a string that matches "
                 f"the pattern '{TOOL_NAME}'.",
@@ -268,7 +269,7 @@ class OpenAI(Service):
             return
         lead = f"Invalid schema for function '{function['name']}': "
         code = "invalid_function_parameters"
-        if parameters.get("type") != "object":  # [seen]
+        if parameters.get("type") != "object":  # [recalled]
             kind = parameters.get("type")
             shown = f'"{kind}"' if kind else '"None"'
             self.fail(
@@ -286,7 +287,7 @@ class OpenAI(Service):
         self.check_name(f"{at}.name", form["name"])
         schema = form.get("schema") or {}
         lead = f"Invalid schema for response_format '{form['name']}': "
-        if schema.get("type") != "object" and "$ref" not in schema:  # [seen]
+        if schema.get("type") != "object" and "$ref" not in schema:  # [recalled]
             kind = schema.get("type") or "None"
             self.fail(
                 lead
@@ -302,7 +303,7 @@ class OpenAI(Service):
     def check_picture(self, at, url):
         """Check an image's URL; returns ``(media type, size)``, or None for a remote one."""
         if not url.startswith("data:"):
-            if not re.match(r"https?://", url):  # [seen]
+            if not re.match(r"https?://", url):  # [recalled]
                 self.fail(
                     f"Invalid '{at}'. Expected a valid URL, but got a value with an invalid "
                     "format.",
@@ -312,8 +313,8 @@ class OpenAI(Service):
             return None
         found = data_url(url)
         if not found or not found[1]:
-            self.fail("Invalid base64 image_url.", at, "invalid_base64")  # [seen]
-        if found[0] not in _PICTURES:  # [seen]
+            self.fail("Invalid base64 image_url.", at, "invalid_base64")  # [recalled]
+        if found[0] not in _PICTURES:  # [recalled]
             self.fail(
                 "You uploaded an unsupported image. Please make sure your image has of one the "
                 "following formats: ['png', 'jpeg', 'gif', 'webp'].",
@@ -325,7 +326,7 @@ class OpenAI(Service):
     def check_tool_settings(self, body, names):
         """Check settings that need tools."""
         for name in ("tool_choice", "parallel_tool_calls"):
-            # [seen] tool_choice none and auto pass with no tools in Responses only
+            # [recalled] tool_choice none and auto pass with no tools in Responses only
             if body.get(name) is not None and not body.get("tools"):
                 self.fail(
                     f"Invalid value for '{name}': '{name}' is only allowed when 'tools' are "

@@ -2,7 +2,7 @@
 
 Field names are taken in camelCase and snake_case alike, ``null`` stands for absent, numbers may
 come as strings; anything else is refused with the front end's own words (protobuf JSON mapping,
-https://protobuf.dev/programming-guides/json; the wording is quoted in public issue threads).
+https://protobuf.dev/programming-guides/json; the wording is from memory of what clients report).
 """
 
 import base64
@@ -92,7 +92,7 @@ class Reader:
         return found
 
     def _enum(self, value, kind, path):
-        # any case is taken for schema types [observed by many clients sending "object"]
+        # any case is taken for schema types [recalled]
         shown = value.upper() if isinstance(value, str) and kind[0] == "Type" else value
         if isinstance(value, bool) or not isinstance(value, str | int):
             return self._wrong(value, kind, path)

@@ -306,6 +306,9 @@ async def test_an_altered_thought_is_refused_and_an_own_one_taken():
         thought, text = (await api.messages.create(**body)).content
         history = [*body["messages"], _model(thought, text), _user(_TEXT)]
         await api.messages.create(**{**body, "messages": history})
+        ended = [*body["messages"], _model(thought, text)]
+        with pytest.raises(anthropic.BadRequestError, match="When thinking is disabled"):
+            await api.messages.create(**ask("hi", messages=ended))
         history[1] = _model({**thought.model_dump(), "thinking": "changed"}, text)
         with pytest.raises(anthropic.BadRequestError, match="Invalid `signature` in `thinking`"):
             await api.messages.create(**{**body, "messages": history})

@@ -90,6 +90,17 @@ async def test_parallel_tools_with_reasoning_round_trip(more):
         assert again.output_text == "The tool said: weather; weather"
 
 
+async def test_a_stored_call_without_its_reasoning_is_refused():
+    async with Upstream(OpenAIResponses()) as fake, client(fake) as api:
+        first = await api.responses.create(**ask("Use the tool.", tools=[TOOL], **REASONING))
+        call = first.output[1].model_dump(exclude_none=True)
+        output = {"type": "function_call_output", "call_id": call["call_id"], "output": "x"}
+        with pytest.raises(openai.BadRequestError, match="without its required 'reasoning' item"):
+            await api.responses.create(**ask([call, output]))
+        del call["id"]
+        await api.responses.create(**ask([call, output]))
+
+
 async def test_a_conversation_continues_from_its_stored_answer():
     async with Upstream(OpenAIResponses()) as fake, client(fake) as api:
         first = await api.responses.create(**ask("Use the tool.", tools=[TOOL]))
@@ -117,8 +128,8 @@ async def test_foreign_and_altered_reasoning_is_refused():
             with pytest.raises(openai.BadRequestError) as caught:
                 await api.responses.create(**ask([altered, said, more]))
             assert caught.value.code == "invalid_encrypted_content"
+        bare = {k: v for k, v in thought.items() if k != "encrypted_content"}
         with pytest.raises(openai.NotFoundError, match="Items are not persisted when"):
-            bare = {k: v for k, v in thought.items() if k != "encrypted_content"}
             await api.responses.create(**ask([bare, said, more]))
 
 
@@ -168,7 +179,7 @@ async def test_errors_inside_a_stream_reach_the_sdk(told, last, chunks):
         kinds = []
         try:
             async for event in stream:
-                kinds.append(event.type)
+                kinds += [event.type]
         except openai.APIError:
             kinds.append("error")
         assert kinds[-1] == last

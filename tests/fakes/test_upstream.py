@@ -24,6 +24,11 @@ def post(http, fake, text, **more):
     return http.post(f"{fake.url}/v1/chat/completions", headers=HEADERS, json=ask(text, **more))
 
 
+async def _collect(chunks, into):
+    async for chunk in chunks:
+        into.append(chunk)
+
+
 async def test_all_services_share_one_port_by_path_and_headers():
     goog = {"x-goog-api-key": KEY}
     claude = HEADERS | {"anthropic-version": "2023-06-01"}
@@ -70,13 +75,12 @@ async def test_rotating_limits_refuse_every_so_many_calls():
 async def test_a_cut_drops_the_connection_after_so_many_events():
     async with Upstream() as fake, httpx.AsyncClient() as http:
         body = ask("FAKE:cut=3;text=a b c d e f;", stream=True)
-        got = b""
+        got = []
         url = f"{fake.url}/v1/chat/completions"
-        with pytest.raises(httpx.RemoteProtocolError):
-            async with http.stream("POST", url, headers=HEADERS, json=body) as reply:
-                async for chunk in reply.aiter_raw():
-                    got += chunk
-        assert got.count(b"data: ") == 3
+        async with http.stream("POST", url, headers=HEADERS, json=body) as reply:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await _collect(reply.aiter_raw(), got)
+        assert b"".join(got).count(b"data: ") == 3
         assert fake.cancelled == 0
 
 
