@@ -8,14 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from app.canonical.parts import (
-    Json,
-    JsonObject,
-    Native,
-    Part,
-    Text,
-    ToolResult,
-)
+from app.canonical.parts import Json, JsonObject, Native, Part, Text, ToolResult
 from app.canonical.reasoning import EFFORTS
 from app.canonical.request import (
     ChatRequest,

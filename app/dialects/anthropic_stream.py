@@ -45,11 +45,7 @@ from app.canonical.parts import (
     ToolCall,
 )
 from app.canonical.usage import Usage
-from app.dialects.anthropic_answer import (
-    ANSWER_KEYS,
-    decode_stop,
-    decode_usage,
-)
+from app.dialects.anthropic_answer import ANSWER_KEYS, decode_stop, decode_usage
 from app.dialects.anthropic_blocks import decode_blocks
 from app.dialects.anthropic_values import (
     NAME,

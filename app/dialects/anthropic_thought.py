@@ -11,14 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from app.canonical.parts import (
-    JsonObject,
-)
+from app.canonical.parts import JsonObject
 from app.canonical.reasoning import Thinking, budget_of, nearest_effort, resolve
-from app.canonical.request import (
-    Effort,
-    ReasoningConfig,
-)
+from app.canonical.request import Effort, ReasoningConfig
 from app.dialects.anthropic_turns import Turn, lacks_thought
 from app.dialects.anthropic_values import (
     EFFORT_ONLY,

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.canonical.parts import (
-    Json,
-    JsonObject,
-)
-from app.canonical.request import (
-    ServerTool,
-    Tool,
-)
+from app.canonical.parts import Json, JsonObject
+from app.canonical.request import ServerTool, Tool
 from app.dialects.anthropic_turns import marked
-from app.dialects.anthropic_values import (
-    NAME,
-    TOOL_NAME,
-    Outgoing,
-    own_fields,
-)
+from app.dialects.anthropic_values import NAME, TOOL_NAME, Outgoing, own_fields
 from app.errors import TranslationError
 
 __all__ = [

@@ -27,9 +27,7 @@ from app.canonical.parts import (
     ToolCall,
     ToolResult,
 )
-from app.canonical.request import (
-    Message,
-)
+from app.canonical.request import Message
 from app.dialects.anthropic_values import (
     JOIN,
     LIST,

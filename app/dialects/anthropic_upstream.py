@@ -12,27 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from app.canonical.parts import (
-    Json,
-    JsonObject,
-    Part,
-    Text,
-)
+from app.canonical.parts import Json, JsonObject, Part, Text
 from app.canonical.profile import Target
-from app.canonical.request import (
-    ChatRequest,
-    Message,
-)
+from app.canonical.request import ChatRequest, Message
 from app.dialects.anthropic_thought import Think, decide_thought
 from app.dialects.anthropic_tools import encode_choice, encode_tools
 from app.dialects.anthropic_turns import TurnWriter, plain_text, render_turn
-from app.dialects.anthropic_values import (
-    BILLING_KEY,
-    LIST,
-    Outgoing,
-    has_mark,
-    own_fields,
-)
+from app.dialects.anthropic_values import BILLING_KEY, LIST, Outgoing, has_mark, own_fields
 from app.dialects.base import Encoded, dump
 from app.errors import TranslationError
 

@@ -52,10 +52,7 @@ from app.dialects.anthropic_answer import (
     redacted_block,
     slot_of,
 )
-from app.dialects.anthropic_values import (
-    NAME,
-    own_fields,
-)
+from app.dialects.anthropic_values import NAME, own_fields
 from app.dialects.base import ReplyContext, dump
 
 __all__ = ["PING", "AnthropicEncoder"]
