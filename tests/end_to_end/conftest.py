@@ -10,11 +10,12 @@ def upstream():
 
 
 @pytest.fixture(scope="session")
-def service(upstream, tmp_path_factory):
-    with dragoman(tmp_path_factory.mktemp("home"), settings(upstream.url)) as running:
-        yield running
+def running(upstream, tmp_path_factory):
+    with dragoman(tmp_path_factory.mktemp("home"), settings(upstream.url)) as found:
+        yield found
 
 
-@pytest.fixture(scope="session")
-def address(service):
-    return f"http://127.0.0.1:{service.port}"
+@pytest.fixture
+def address(running):
+    running.rest()
+    return running.address

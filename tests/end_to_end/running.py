@@ -40,6 +40,26 @@ class Loop:
         self._loop.close()
 
 
+class Running:
+    """A running Dragoman."""
+
+    def __init__(self, service, loop):
+        self.service = service
+        self.address = f"http://127.0.0.1:{service.port}"
+        self._loop = loop
+
+    def rest(self):
+        """Wait for running exchanges, then let no account cool into the next test."""
+
+        async def forget():
+            await self.service.inference.idle.wait()
+            for account in self.service.roster.accounts():
+                for model in MODELS.values():
+                    self.service.roster.succeeded(account.id, model)
+
+        self._loop.run(forget())
+
+
 def settings(url, extra=""):
     """Return settings with one account for each upstream dialect, all at one fake."""
     return textwrap.dedent(f"""\
@@ -67,7 +87,7 @@ def settings(url, extra=""):
 
 @contextlib.contextmanager
 def dragoman(home, text, env=None):
-    """Run Dragoman on a free port below ``home``; yields its ``Service``."""
+    """Run Dragoman on a free port below ``home``; yields it as ``Running``."""
     loop = Loop()
     env = {"DRAGOMAN_HOME": str(home), **(env or {})}
     paths = Paths.find(env)
@@ -85,7 +105,7 @@ def dragoman(home, text, env=None):
     try:
         service = loop.run(start())
         try:
-            yield service
+            yield Running(service, loop)
         finally:
             loop.run(service.close())
     finally:
