@@ -330,14 +330,14 @@ class Attempt:
         held: list[Event] = []
         committed = False
         failure: Failure | None = None
-        async for events in self._events(reply, pipe):
+        chunks = aiter(reply.chunks)
+        while events := await self._next_events(chunks, pipe, waiting=not committed):
             last = events[-1]
             if not committed:
                 held += events
                 if not _has_content(events):
                     if isinstance(last, Failed):
                         return self._classify(last.failure)
-                    self._check_wait(())
                     continue
                 committed = True
                 self._start(reply.headers)
@@ -353,8 +353,22 @@ class Attempt:
             return self._classify(cut_stream())
         sink.finish()
         if failure is None:
-            await _drain(reply)
+            await _drain(chunks)
         return Served(failure)
+
+    async def _next_events(
+        self, chunks: AsyncIterator[bytes], pipe: StreamPipe, *, waiting: bool
+    ) -> list[Event]:
+        """Return the next events; their grammar ends them with ``Finished`` or ``Failed``."""
+        try:
+            async for chunk in chunks:
+                if waiting:
+                    self._check_wait(())
+                if events := pipe.decode(chunk):
+                    return events
+        except UpstreamError as error:
+            return [Failed(failure_of(error))]
+        return pipe.close()
 
     def _check_wait(self, held: Sequence[bytes]) -> None:
         """Bound the wait for content, which signs of life do not end.
@@ -373,18 +387,6 @@ class Attempt:
             )
         if sum(map(len, held)) > _MAX_HELD_BYTES:
             raise self._no_answer("64 MB without any content")
-
-    async def _events(self, reply: StreamedReply, pipe: StreamPipe) -> AsyncIterator[list[Event]]:
-        """Yield the events of each upstream chunk; ends with ``Finished`` or ``Failed``."""
-        try:
-            async for chunk in reply.chunks:
-                if events := pipe.decode(chunk):
-                    yield events
-        except UpstreamError as error:
-            yield [Failed(failure_of(error))]
-            return
-        if events := pipe.close():
-            yield events
 
     def _pipe(self, translation: Translation) -> StreamPipe:
         call = self._work.call
@@ -452,10 +454,10 @@ async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[by
         yield chunk
 
 
-async def _drain(reply: StreamedReply) -> None:
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
     try:
         async with asyncio.timeout(_DRAIN_S):
-            async for _ in reply.chunks:
+            async for _ in chunks:
                 pass
     except (UpstreamError, TimeoutError):
         return  # the answer was complete; only its connection is lost
