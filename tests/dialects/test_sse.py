@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from app.dialects.sse import Frame, SseParser, render_frame
 
 STREAM = (
-    b": hi\n\nevent: a\ndata: {\"x\":1}\n\ndata: one\ndata: two\r\n\r\n"
+    b': hi\n\nevent: a\ndata: {"x":1}\n\ndata: one\ndata: two\r\n\r\n'
     b"id: 7\rdata:three\r\rdata\n\ndata: \xe2\x80\xa8u2028\n\nevent: last\ndata: end"
 )
 FRAMES = [
