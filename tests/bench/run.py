@@ -86,6 +86,8 @@ class Target:
     """Scenarios to run; all when empty."""
     process: subprocess.Popen | None = None
     idle_mb: float = 0.0
+    after_mb: float | None = None
+    """Memory once all loads are done."""
 
     def request(self, scenario: Scenario) -> bytes:
         path, model = self.route
@@ -161,7 +163,8 @@ class Bench:
     start_s: float | None = None
     idle_percent: float | None = None
     runs: dict = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
-    """Target to scenario to runs: the object that ``load`` prints, with ``cpu_us`` and ``mb``."""
+    """Target to scenario to runs: the object that ``load`` prints, with ``cpu_us`` (per request or
+    delta) and ``mb`` (how much memory grew at most)."""
 
     def on_cpu(self, cpu: int, command: list[str]) -> list[str]:
         return ["taskset", "-c", str(cpu), *command] if self.pin else command
@@ -298,11 +301,11 @@ class Bench:
         request.write_bytes(target.request(scenario))
         command = [str(self.folder / "load"), target.port, scenario.connections, scenario.requests]
         command += [request, scenario.ramp_us, scenario.seconds]
-        before = cpu_s(target.process)
+        before, before_mb = cpu_s(target.process), pss_mb(target.process)
         load = subprocess.Popen(
             self.on_cpu(0, [str(part) for part in command]), stdout=subprocess.PIPE
         )
-        most_mb = 0.0
+        most_mb = before_mb
         while scenario.once and load.poll() is None:
             most_mb = max(most_mb, pss_mb(target.process))
             time.sleep(0.25)
@@ -312,7 +315,7 @@ class Bench:
         if result["failed"] or not result["succeeded"] or result["deltas"] != wanted:
             raise SystemExit(f"{target.name}, {scenario.name}: {result}")
         units = result["deltas"] if scenario.deltas else result["succeeded"]
-        return {**result, "cpu_us": used / units * 1e6, "mb": most_mb}
+        return {**result, "cpu_us": used / units * 1e6, "mb": most_mb - before_mb}
 
     def measure(self, targets: list[Target], scenarios: list[Scenario], rounds: int) -> None:
         warm = [Scenario("warm", 4, 300), Scenario("warm", 4, 40, deltas=20)]
@@ -329,6 +332,8 @@ class Bench:
                     if not target.only or scenario.name in target.only:
                         result = self.run(target, scenario)
                         self.runs[target.name][scenario.name].append(result)
+        for target in targets:
+            target.after_mb = pss_mb(target.process)
 
     def measure_idle(self, target: Target, seconds: float) -> None:
         before = cpu_s(target.process)
@@ -393,11 +398,10 @@ def budgets(bench: Bench, targets: dict[str, Target]) -> list[Budget]:
         return targets[name].idle_mb if name in targets else None
 
     def grown(scenario: str) -> Figure:
-        def figure(name: str) -> float | None:
-            most = bench.value(name, scenario, "mb")
-            return None if most is None or name not in targets else most - targets[name].idle_mb
+        return lambda name: bench.value(name, scenario, "mb")
 
-        return figure
+    def after(name: str) -> float | None:
+        return targets[name].after_mb if name in targets else None
 
     def ours(value: float | None) -> Figure:
         return lambda name: value if name == "dragoman" else None
@@ -428,6 +432,7 @@ def budgets(bench: Bench, targets: dict[str, Target]) -> list[Budget]:
         Budget("memory, idle", "MB", idle, "64 MB", at_most(64)),
         Budget("memory, 200 streams more", "MB", grown("open200"), "10 MB", at_most(10)),
         Budget("memory, 1,000 streams more", "MB", grown("slow1000"), "30 MB", at_most(30)),
+        Budget("memory, after all loads", "MB", after, "", at_most(1e9)),
         Budget("idle CPU", "%", ours(bench.idle_percent), "0.3 %", at_most(0.3)),
         Budget("serve to first healthy answer", "s", ours(bench.start_s), "0.6 s", at_most(0.6)),
     ]  # fmt: skip
