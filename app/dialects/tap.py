@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from dataclasses import replace
 
 from app.canonical.failure import Failure, cut_stream
 from app.canonical.usage import Usage
@@ -119,6 +120,23 @@ class Tap:
         if sight.terminal:
             self.terminal = True
         if sight.usage is not None:
-            self.usage = sight.usage
+            self.usage = _joined(self.usage, sight.usage)
         if sight.failure is not None and self.failure is None:
             self.failure = sight.failure
+
+
+def _joined(first: Usage | None, last: Usage) -> Usage:
+    """Return the later counts, with what only the earlier ones said.
+
+    Several services of the Anthropic dialect count the prompt at the start of a stream only, and
+    its owner tells only there how long written cache entries live.
+    """
+    if first is None:
+        return last
+    if last.prompt == 0:
+        last = replace(
+            last, input=first.input, cache_read=first.cache_read, cache_write=first.cache_write
+        )
+    if last.cache_write_1h is None and last.cache_write == first.cache_write:
+        last = replace(last, cache_write_1h=first.cache_write_1h)
+    return last
