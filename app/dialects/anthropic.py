@@ -36,6 +36,7 @@ from app.dialects.anthropic_writer import AnthropicEncoder
 from app.dialects.base import (
     NOTHING,
     Encoded,
+    Head,
     Operation,
     Peek,
     ReplyContext,
@@ -81,7 +82,7 @@ class AnthropicDialect:
         Route("POST", re.compile(re.escape(_COUNT)), "count_tokens", stream=False),
     )
 
-    def peek(self, raw: bytes, path: str, query: str, route: Route) -> Peek:
+    def peek(self, raw: bytes | Head, path: str, query: str, route: Route) -> Peek:
         """Read model, stream, session and thought; see ``Dialect.peek``."""
         head = read_head(raw)
         if "model" not in head:

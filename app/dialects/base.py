@@ -31,6 +31,7 @@ __all__ = [
     "Delete",
     "Dialect",
     "Encoded",
+    "Head",
     "Operation",
     "Peek",
     "ReplyContext",
@@ -172,8 +173,8 @@ class Dialect(Protocol):
         """The paths on which clients call it."""
         ...
 
-    def peek(self, raw: bytes, path: str, query: str, route: Route) -> Peek:
-        """Read what routing needs, without decoding the rest.
+    def peek(self, raw: bytes | Head, path: str, query: str, route: Route) -> Peek:
+        """Read what routing needs, without decoding the rest; ``raw`` may be its ``read_head``.
 
         Raises:
             RequestError: the body is no JSON object, or the model is missing or not a string.
@@ -293,13 +294,21 @@ def decode_object(raw: bytes) -> JsonObject:
     return value
 
 
-def read_head(raw: bytes) -> dict[str, msgspec.Raw]:
+Head: TypeAlias = dict[str, msgspec.Raw]
+"""The top level of a JSON object: keys in order, values not decoded."""
+
+
+def read_head(raw: bytes | Head) -> Head:
     """Split the top level of a JSON object without decoding its values; order is kept.
+
+    A head that was read already is returned as it is.
 
     Raises:
         RequestError: as ``decode_object``; also for a key that occurs twice, since two readers
             of such a body may disagree about what it says.
     """
+    if isinstance(raw, dict):
+        return raw
     try:
         raw.decode("utf-8")
         head = _decode_raw(raw)
@@ -321,6 +330,10 @@ def _not_json(error: Exception) -> RequestError:
 
 _COLON = re.compile(rb"\s*:")
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+
+
+def _raw_size(value: msgspec.Raw) -> int:
+    return memoryview(value).nbytes
 
 
 def _refuse_twins(raw: bytes, head: Mapping[str, msgspec.Raw]) -> None:

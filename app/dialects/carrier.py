@@ -5,9 +5,11 @@ A client sends back, unchanged, the opaque text that came with a thought (Anthro
 came from another vendor, its signature is put into that slot in this envelope, so that it
 survives the client's history and reaches its issuer again, and never anyone else.
 
-Envelope: ``dgc1.`` + base64url without padding of the JSON ``[issuer, value, extra]``. It is not
-secret and needs no proof: whoever made it can only make its issuer refuse it. Its alphabet is
-accepted in all three slots (Gemini wants base64: there the whole envelope is encoded once more).
+Envelope: ``DGCSEAL1.`` + base64url without padding of the JSON ``[issuer, value, extra]``. It is
+not secret and needs no proof: whoever made it can only make its issuer refuse it. Its alphabet is
+accepted in all three slots. Gemini wants base64: there the six bytes that base64 writes as
+``DGCSEAL1`` lead, and the envelope follows, so that one search finds both forms. The mark is in
+capitals because bodies are mostly small letters, in which it is looked for four times as fast.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ import msgspec
 
 from app.canonical.parts import Json, Signature
 
-__all__ = ["MARK", "MARKS", "open_seal", "seal"]
+__all__ = ["MARK", "SEAL_MARK", "open_seal", "seal"]
 
-MARK = "dgc1."
-_GEMINI_MARK = base64.b64encode(MARK.encode() + b"x")[:6].decode()
-MARKS: tuple[bytes, ...] = (MARK.encode(), _GEMINI_MARK.encode())
-"""Byte strings one of which is in every request body that holds a sealed signature."""
+MARK = "DGCSEAL1."
+SEAL_MARK = b"DGCSEAL1"
+"""In every request body that holds a sealed signature, in either form."""
+_GEMINI_LEAD = base64.b64decode(SEAL_MARK)
 
 _decode = msgspec.json.Decoder(tuple[str, str, dict[str, Any]]).decode
 
@@ -44,14 +46,14 @@ def seal(
     """
     raw = msgspec.json.encode([signature.issuer, signature.value, dict(extra or {})])
     text = MARK + base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-    return base64.b64encode(text.encode()).decode() if gemini else text
+    return base64.b64encode(_GEMINI_LEAD + text.encode()).decode() if gemini else text
 
 
 def open_seal(value: str) -> tuple[Signature, dict[str, Json]] | None:
     """Return what an envelope carries, or None when ``value`` is no envelope of ours."""
-    if value.startswith(_GEMINI_MARK):
+    if value.startswith("DGCSEAL1") and not value.startswith(MARK):
         try:
-            value = base64.b64decode(value, validate=True).decode("ascii")
+            value = base64.b64decode(value, validate=True)[len(_GEMINI_LEAD) :].decode("ascii")
         except (binascii.Error, UnicodeDecodeError, ValueError):
             return None
     if not value.startswith(MARK):

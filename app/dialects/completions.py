@@ -17,7 +17,16 @@ from app.canonical.parts import Json, JsonObject, Refusal, Text
 from app.canonical.request import ChatRequest
 from app.canonical.response import ChatResponse, StopReason
 from app.canonical.usage import Usage
-from app.dialects.base import Encoded, LossList, Peek, ReplyContext, Route, StreamEncoder, dump
+from app.dialects.base import (
+    Encoded,
+    Head,
+    LossList,
+    Peek,
+    ReplyContext,
+    Route,
+    StreamEncoder,
+    dump,
+)
 from app.dialects.openai_chat import ChatDialect
 from app.dialects.openai_chat_answer import finish_reason_of
 from app.dialects.openai_chat_thought import encode_usage
@@ -82,7 +91,7 @@ class CompletionsDialect(ChatDialect):
         """The paths on which clients call it."""
         return (Route("POST", _PATH, "generate"),)
 
-    def peek(self, raw: bytes, path: str, query: str, route: Route) -> Peek:
+    def peek(self, raw: bytes | Head, path: str, query: str, route: Route) -> Peek:
         """Read model and stream.
 
         Raises:

@@ -24,6 +24,7 @@ from app.canonical.response import ChatResponse
 from app.dialects.base import (
     NOTHING,
     Encoded,
+    Head,
     Operation,
     Peek,
     ReplyContext,
@@ -76,7 +77,7 @@ class GeminiDialect:
         """The paths of ``v1``, ``v1beta`` and ``v1alpha``; ``models/`` may stand in the model."""
         return _ROUTES
 
-    def peek(self, raw: bytes, path: str, query: str, route: Route) -> Peek:
+    def peek(self, raw: bytes | Head, path: str, query: str, route: Route) -> Peek:
         """Read what routing needs: nearly everything stands in the path.
 
         Raises:

@@ -26,6 +26,7 @@ from app.canonical.response import ChatResponse
 from app.dialects.base import (
     NOTHING,
     Encoded,
+    Head,
     Operation,
     Peek,
     ReplyContext,
@@ -77,7 +78,7 @@ class ChatDialect:
         """The paths on which clients call it."""
         return (Route("POST", _PATH, "generate"),)
 
-    def peek(self, raw: bytes, path: str, query: str, route: Route) -> Peek:
+    def peek(self, raw: bytes | Head, path: str, query: str, route: Route) -> Peek:
         """Read model, stream and session.
 
         Raises:

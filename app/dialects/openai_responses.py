@@ -23,6 +23,7 @@ from app.canonical.response import ChatResponse
 from app.dialects.base import (
     NOTHING,
     Encoded,
+    Head,
     Operation,
     Peek,
     ReplyContext,
@@ -90,7 +91,7 @@ class OpenAIResponsesDialect:
     issuer = ISSUER
     routes = _ROUTES
 
-    def peek(self, raw: bytes, path: str, query: str, route: Route) -> Peek:
+    def peek(self, raw: bytes | Head, path: str, query: str, route: Route) -> Peek:
         """Read model, stream, session hint and whether thought is asked for.
 
         Raises:

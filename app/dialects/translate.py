@@ -32,7 +32,7 @@ from app.dialects.base import (
     dump,
     patch_object,
 )
-from app.dialects.carrier import MARKS
+from app.dialects.carrier import SEAL_MARK
 from app.dialects.tools import Restorer, ToolNames, fit_tools
 from app.errors import TranslationError, UpstreamError
 
@@ -135,7 +135,7 @@ def translate(
 
 def carries_seal(raw: bytes) -> bool:
     """Say whether a body holds a sealed signature of another vendor."""
-    return any(mark in raw for mark in MARKS)
+    return SEAL_MARK in raw
 
 
 class StreamPipe:

@@ -92,7 +92,7 @@ class Gateway(Resources):
                 await self._refuse(call, sink, outcome, *refusal)
             return
         head = read_head(call.raw)
-        peek = call.dialect.peek(call.raw, call.path, call.query, call.route)
+        peek = call.dialect.peek(head, call.path, call.query, call.route)
         follows = previous_id(head) if call.dialect.name == "openai_responses" else None
         if follows is not None:
             for scope in call.scopes:

@@ -393,7 +393,7 @@ def test_foreign_signatures_come_back_with_the_clients_history(batched):
     sent = encode_request(request)
     kinds = [item["type"] for item in sent.body["input"]]
     assert "reasoning" not in kinds
-    assert "dgc1." not in json.dumps(sent.body)
+    assert "DGCSEAL1." not in json.dumps(sent.body)
     assert len([loss for loss in sent.losses if "thought" in loss.reason]) == 4
 
 
