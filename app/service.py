@@ -59,7 +59,7 @@ from app.server.listen import LOOPBACK, FileBudget, bind, raise_file_limit
 from app.server.models import ModelRow
 from app.server.pages import page_routes
 from app.server.passing import passing_entries
-from app.server.peer import default_program_names, default_prover
+from app.server.peer import Prover, default_program_names, default_prover
 from app.server.socket import Sockets, socket_routes
 from app.tasks import cancel_all, spawn
 from app.upstream.client import Client, ClientSettings
@@ -122,6 +122,8 @@ class Service:
     """Why the settings on disk are not in force; empty when they are."""
     dialects: Mapping[DialectName, Dialect] = field(default_factory=lambda: DIALECTS)
     new_id: Callable[[str], str] = new_id
+    prover: Prover | None = None
+    """Asks the kernel who calls; the system's own when None."""
     grace_s: float = 10.0
     """How long running answers may take to finish when the program stops, in seconds."""
     served: int = 0
@@ -138,7 +140,6 @@ class Service:
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _watcher: Watcher | None = None
     _tokenizer: Tokenizer = field(default_factory=Tokenizer)
-    _prover: Any = None
     _names: Any = None
     _listed: dict[str, dict[str, ModelFacts]] = field(default_factory=dict)
     _trouble: dict[str, str] = field(default_factory=dict)
@@ -213,14 +214,15 @@ class Service:
         )
         self._sockets_open = Sockets(self.inference)
         pages = page_routes(self, socket_routes(self, self.gateway, self._sockets_open))
-        self._prover = default_prover()
+        if self.prover is None:
+            self.prover = default_prover()
         self._names = default_program_names()
         budget = FileBudget(
             file_limit, lambda: self._server.open_connections if self._server else 0
         )
         self._server = FrontServer(
             Front(self.inference, pages),
-            prover=self._prover,
+            prover=self.prover,
             names=self._names,
             full=budget.near_limit,
             max_body_bytes=self.inference.max_body_bytes,
@@ -584,8 +586,8 @@ class Service:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._server.close_all_connections(), 2.0)
             await self.client.aclose()
-            if self._prover is not None:
-                self._prover.close()
+            if self.prover is not None:
+                self.prover.close()
         self._tokenizer.close()
         if self._database is not None:
             await asyncio.to_thread(self._database.close)

@@ -1,0 +1,135 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.canonical.events import (
+    Annotated,
+    Failed,
+    Finished,
+    PartEnded,
+    PartStarted,
+    Ping,
+    ReasoningDelta,
+    SignatureDelta,
+    Started,
+    TextDelta,
+    UsageSeen,
+)
+from app.canonical.failure import Failure, cut_stream
+from app.canonical.fold import Fold, fold, merge_native, unfold
+from app.canonical.parts import Native, Reasoning, Signature, Text
+from app.canonical.usage import Usage
+from tests.canonical.strategies import responses
+
+
+@given(responses)
+def test_fold_undoes_unfold(response):
+    assert fold(unfold(response)) == response
+
+
+@given(responses, st.randoms(use_true_random=False))
+def test_pings_and_earlier_usage_change_nothing(response, chance):
+    events = unfold(response)
+    for extra in (Ping(), UsageSeen(response.usage or Usage(output=1)), Ping()):
+        events.insert(chance.randint(1, len(events) - 1), extra)
+    told = fold(events)
+    assert told.parts == response.parts
+    assert told.usage == (response.usage or Usage(output=1))
+
+
+@given(responses)
+def test_unfolded_events_keep_the_grammar(response):
+    started, *middle, finished = unfold(response)
+    assert type(started) is Started
+    assert type(finished) is Finished
+    number, is_open = -1, False
+    for event in middle:
+        if isinstance(event, PartStarted):
+            assert not is_open
+            number, is_open = number + 1, True
+        assert is_open
+        assert event.index == number
+        if isinstance(event, PartEnded):
+            is_open = False
+    assert not is_open
+    assert number == len(response.parts) - 1
+
+
+def test_later_usage_replaces_earlier_and_the_last_event_wins():
+    start = Started("i", "m", Usage(input=1))
+    assert fold([start, Finished("end")]).usage == Usage(input=1)
+    assert fold([start, UsageSeen(Usage(2)), Finished("end")]).usage == Usage(2)
+    assert fold([start, UsageSeen(Usage(2)), Finished("end", Usage(3))]).usage == Usage(3)
+
+
+def test_thought_sections_are_kept_apart_and_joined_in_order():
+    told = fold(
+        [
+            Started("i", "m"),
+            PartStarted(0, Reasoning(id="rs_1")),
+            ReasoningDelta(0, "b", 1),
+            ReasoningDelta(0, "a", 0),
+            ReasoningDelta(0, "c", 1),
+            SignatureDelta(0, Signature("openai", "x")),
+            PartEnded(0),
+            Finished("end"),
+        ]
+    )
+    assert told.parts == (
+        Reasoning("a\n\nbc", ("a", "bc"), signature=Signature("openai", "x"), id="rs_1"),
+    )
+
+
+def test_annotations_are_appended_to_the_open_part_only():
+    note = Native("openai_chat", {"annotations": ["x"]})
+    told = fold(
+        [
+            Started("i", "m"),
+            PartStarted(0, Text("")),
+            Annotated(0, note),
+            Annotated(0, note),
+            PartEnded(0),
+            PartStarted(1, Text("")),
+            TextDelta(1, "b"),
+            PartEnded(1),
+            Finished("end"),
+        ]
+    )
+    assert told.parts[0].native.fields == {"annotations": ["x", "x"]}
+    assert told.parts[1] == Text("b")
+
+
+def test_a_failure_is_the_result_whatever_came_before():
+    failure = Failure(529, "busy", "overloaded")
+    assert fold([Started("i", "m"), PartStarted(0, Text("a")), Failed(failure)]) == failure
+    assert fold([Failed(failure)]) == failure
+
+
+def test_a_stream_without_its_end_is_a_cut():
+    assert fold([]) == cut_stream()
+    assert fold(unfold_text("a")[:-1]) == cut_stream()
+
+
+def unfold_text(text):
+    return [
+        Started("i", "m"),
+        PartStarted(0, Text("")),
+        TextDelta(0, text),
+        PartEnded(0),
+        Finished("end"),
+    ]
+
+
+def test_a_part_that_was_left_open_is_not_lost():
+    state = Fold()
+    for event in (Started("i", "m"), PartStarted(0, Text("")), TextDelta(0, "a"), Finished("end")):
+        state.add(event)
+    assert state.result().parts == (Text("a"),)
+
+
+def test_merging_appends_lists_and_replaces_the_rest():
+    first = Native("gemini", {"a": [1], "b": 1, "c": 1})
+    second = Native("gemini", {"a": [2], "b": 2})
+    assert merge_native(first, second) == Native("gemini", {"a": [1, 2], "b": 2, "c": 1})
+    other = Native("anthropic", {"a": [3]})
+    assert merge_native(first, other) == other
+    assert merge_native(None, other) == other

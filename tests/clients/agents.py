@@ -1,0 +1,206 @@
+"""Command-line agents from npm: how they are installed, set up and run, each in an empty home."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+
+import pytest
+
+PREFIX_VARIABLE = "DRAGOMAN_TEST_AGENTS"
+"""Names a folder (an npm prefix) to install into, or one that holds the agents already."""
+INSTALL_TIMEOUT_S = 600
+_KEPT = ("PATH", "LANG", "SYSTEMROOT", "COMSPEC", "PATHEXT", "TEMP", "TMP")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a run ended."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    def __str__(self):
+        return f"exit {self.code} after {self.seconds:.1f} s\n{self.out}\n---\n{self.err}"
+
+
+def install(prefix, package, program):
+    """Return the path of a package's program, installed on first use; skips where it cannot be.
+
+    Remove the folder to get newer versions.
+    """
+    programs = prefix / "node_modules" / ".bin"
+    if found := shutil.which(program, path=programs):
+        return found
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed")
+    done = subprocess.run(
+        [npm, "install", "--no-audit", "--no-fund", "--prefix", str(prefix), package],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_TIMEOUT_S,
+        check=False,
+    )
+    found = shutil.which(program, path=programs)
+    if done.returncode or found is None:
+        pytest.skip(f"npm could not install {package}: {(done.stderr or done.stdout)[-300:]}")
+    return found
+
+
+class Agent:
+    """One installed agent, with a home and a working folder of its own."""
+
+    def __init__(self, program, home, address):
+        self.program = program
+        self.home = home
+        self.work = home / "work"
+        self.address = address
+        self.work.mkdir(parents=True)
+
+    def ask(self, model, prompt, timeout_s=120):
+        """Run once with a prompt; an agent that takes longer is ended and fails the test."""
+        env = {key: os.environ[key] for key in _KEPT if key in os.environ}
+        home = str(self.home)
+        env |= {"HOME": home, "USERPROFILE": home, "APPDATA": home, "LOCALAPPDATA": home}
+        started = time.monotonic()
+        running = subprocess.Popen(
+            [self.program, *self.arguments(model, prompt)],
+            cwd=self.work,
+            env=env | self.environment(model),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        try:
+            out, err = running.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            _end(running)
+            out, err = running.communicate()
+            pytest.fail(f"no end after {timeout_s} s\n{out[-3000:]}\n---\n{err[-3000:]}")
+        return Ran(running.returncode, out, err, time.monotonic() - started)
+
+    def arguments(self, model, prompt):
+        raise NotImplementedError
+
+    def environment(self, model):
+        raise NotImplementedError
+
+
+def _end(running):
+    """End an agent with its children, which hold the pipes, too."""
+    if os.name == "posix":
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+    else:
+        running.kill()
+
+
+class ClaudeCode(Agent):
+    package, name = "@anthropic-ai/claude-code", "claude"
+
+    def arguments(self, model, prompt):
+        # bypassPermissions is refused to root
+        allowed = ["--permission-mode", "acceptEdits", "--allowedTools", "Write,Bash"]
+        shown = ["--output-format", "stream-json", "--verbose"]
+        return ["-p", prompt, "--model", model, *shown, *allowed]
+
+    def environment(self, model):
+        return {
+            "ANTHROPIC_BASE_URL": self.address,
+            "ANTHROPIC_AUTH_TOKEN": "local",
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        }
+
+    @staticmethod
+    def result(ran):
+        """Return the text of the last line, which is what a person would see."""
+        return json.loads(ran.out.splitlines()[-1])["result"]
+
+    @staticmethod
+    def blocks(ran):
+        """Return the content blocks of all answers."""
+        lines = [json.loads(line) for line in ran.out.splitlines()]
+        answers = [line["message"]["content"] for line in lines if line["type"] == "assistant"]
+        return [block for answer in answers for block in answer]
+
+
+class Codex(Agent):
+    package, name = "@openai/codex", "codex"
+
+    def provider(self):
+        spoken = f'name="Dragoman",base_url="{self.address}/v1",wire_api="responses"'
+        entry = f'model_providers.dragoman={{{spoken},env_key="OPENAI_API_KEY"}}'
+        return ["-c", 'model_provider="dragoman"', "-c", entry]
+
+    def arguments(self, model, prompt):
+        free = ["--dangerously-bypass-approvals-and-sandbox", "--skip-git-repo-check"]
+        return ["exec", *free, "-m", model, *self.provider(), prompt]
+
+    def environment(self, model):
+        return {"OPENAI_API_KEY": "local", "CODEX_API_KEY": "local"}
+
+
+class BuiltinCodex(Codex):
+    """Codex with its own provider at another address: it tries a WebSocket first."""
+
+    def provider(self):
+        return ["-c", f'openai_base_url="{self.address}/v1"']
+
+
+class GeminiCli(Agent):
+    package, name = "@google/gemini-cli", "gemini"
+
+    def arguments(self, model, prompt):
+        return ["-p", prompt, "-m", model, "--yolo", "--skip-trust"]
+
+    def environment(self, model):
+        settings = {
+            "privacy": {"usageStatisticsEnabled": False},
+            "telemetry": {"enabled": False},
+            "general": {"disableAutoUpdate": True, "disableUpdateNag": True},
+            "security": {"auth": {"selectedType": "gemini-api-key"}},
+        }
+        folder = self.home / ".gemini"
+        folder.mkdir(exist_ok=True)
+        (folder / "settings.json").write_text(json.dumps(settings))
+        return {"GOOGLE_GEMINI_BASE_URL": self.address, "GEMINI_API_KEY": "local"}
+
+
+class OpenCode(Agent):
+    """``sdk`` and ``base`` choose the dialect that OpenCode speaks."""
+
+    package, name = "opencode-ai", "opencode"
+    sdk, base = "@ai-sdk/openai-compatible", "/v1"
+
+    def arguments(self, model, prompt):
+        return ["run", "-m", f"dragoman/{model}", prompt]
+
+    def environment(self, model):
+        provider = {
+            "npm": self.sdk,
+            "name": "Dragoman",
+            "options": {"baseURL": self.address + self.base, "apiKey": "local"},
+            "models": {model: {"name": model}},
+        }
+        config = {
+            "provider": {"dragoman": provider},
+            "permission": "allow",
+            "autoupdate": False,
+            "share": "disabled",
+        }
+        return {
+            "OPENCODE_CONFIG_CONTENT": json.dumps(config),
+            "OPENCODE_DISABLE_MODELS_FETCH": "1",
+            "OPENCODE_DISABLE_AUTOUPDATE": "1",
+        }
