@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -94,6 +95,8 @@ class HeadRefused(Exception):
             "Content-Type: application/json",
             f"Content-Length: {len(body)}",
             "Connection: close",
+            f"x-request-id: req_{secrets.token_hex(12)}",
+            "x-dragoman-route: attempts=0",
         ]
         if self.status == 503:
             lines.append("Retry-After: 1")

@@ -161,7 +161,11 @@ class Page(RequestHandler):
         if isinstance(error, AppError):
             self.refuse(error)
             return
-        messages = {404: "There is no such route.", 405: "This route does not take this method."}
+        messages = {
+            400: "The request's address or one of its fields cannot be read.",
+            404: "There is no such route.",
+            405: "This route does not take this method.",
+        }
         message = messages.get(status_code, "Dragoman failed on this request.")
         self.refuse(AppError(message, status=status_code, code=f"http_{status_code}"))
 

@@ -1,4 +1,4 @@
-"""Responses over WebSocket: ``GET /v1/responses`` with an upgrade; 426 without one.
+"""Responses over WebSocket: ``GET /v1/responses`` with an upgrade; 426 where it cannot be served.
 
 One socket, one conversation at a time: each ``response.create`` is the same exchange as a POST,
 its events go out one per message. A second one waits until the first has ended. The socket
@@ -13,11 +13,12 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tornado.httputil import HTTPServerRequest
 from tornado.websocket import WebSocketClosedError
 
 from app.canonical.events import Finished, Started
 from app.canonical.failure import failure_of
-from app.dialects.base import ReplyContext, read_head
+from app.dialects.base import Dialect, ReplyContext, read_head
 from app.dialects.openai_responses_store import final_response
 from app.dialects.openai_responses_ws import (
     decode_ws_message,
@@ -32,9 +33,8 @@ from app.gateway.exchange import Gateway
 from app.http import Headers
 from app.server.caller import account_scope
 from app.server.front import StrictWebSocketHandler
-from app.server.guard import Grant
 from app.server.inference import Inference
-from app.server.pages import Control
+from app.server.pages import Control, Page
 from app.tasks import spawn
 
 __all__ = ["Sockets", "socket_routes"]
@@ -59,67 +59,41 @@ class Sockets:
             socket.close(1001, "Dragoman is stopping")
 
 
-class ResponsesSocket(StrictWebSocketHandler):
+class ResponsesSocket(StrictWebSocketHandler, Page):
     """One WebSocket. States: open → serving ⇄ idle → closed (either side)."""
 
-    control: Control
     gateway: Gateway
     sockets: Sockets
-    grant: Grant
 
-    def initialize(self, control: Control, gateway: Gateway, sockets: Sockets) -> None:
+    def initialize(  # type: ignore[override] # Tornado gives each route its own arguments
+        self, control: Control, gateway: Gateway, sockets: Sockets
+    ) -> None:
         """Take what the routes share."""
-        self.control = control
+        super().initialize(control)
         self.gateway = gateway
         self.sockets = sockets
-        self.request_id = control.new_id("req_")
-        self.set_default_headers()
         self._queue: asyncio.Queue[str | bytes] = asyncio.Queue(_WAITING)
         self._worker: asyncio.Task[None] | None = None
         self._scope = ""
 
-    def set_default_headers(self) -> None:
-        """Name nothing but what the answer needs."""
-        request_id = getattr(self, "request_id", None)  # Tornado asks once before ``initialize``
-        if request_id is not None:
-            self.set_header("x-request-id", request_id)
-            self.set_header("x-dragoman-route", "attempts=0")
-        self.clear_header("Server")
+    def dialect(self) -> Dialect:
+        """Return the one dialect that is spoken here."""
+        return self.control.dialects["openai_responses"]
 
     async def prepare(self) -> None:
-        """Check access; without an upgrade, say so."""
-        request = self.request
-        context = getattr(request.connection, "context", None)
-        access = self.control.access
-        try:
-            if access.must_wait(context, request.query, request.headers):
-                await access.ready(context)
-            self.grant = access.check(
-                "inference",
-                context,
-                request.method or "GET",
-                request.path,
-                request.query,
-                request.headers,
+        """Check access; what is no handshake is told so, upon which clients post instead."""
+        await super().prepare()
+        if self._finished or _is_handshake(self.request):
+            return
+        self.set_header("Upgrade", "websocket")
+        self.set_header("Sec-WebSocket-Version", "13")
+        self.refuse(
+            AppError(
+                "This address answers POST, or a WebSocket upgrade.",
+                status=426,
+                code="upgrade_required",
             )
-            if request.headers.get("Upgrade", "").lower() != "websocket":
-                raise AppError(
-                    "This address answers POST, or a WebSocket upgrade.",
-                    status=426,
-                    code="upgrade_required",
-                )
-        except AppError as error:
-            reply = self.control.dialects["openai_responses"].encode_failure(
-                failure_of(error), self.request_id
-            )
-            self.set_status(reply.status)
-            for key, value in reply.headers:
-                self.set_header(key, value)
-            if reply.status == 426:
-                self.set_header("Upgrade", "websocket")
-            if reply.status == 401:
-                self.set_header("WWW-Authenticate", 'Bearer realm="dragoman"')
-            await self.finish(reply.body)
+        )
 
     def check_origin(self, origin: str) -> bool:
         """Leave origins to the access rules, which have been asked already."""
@@ -159,6 +133,10 @@ class ResponsesSocket(StrictWebSocketHandler):
                 await self._answer(message)
             except (ClientGone, WebSocketClosedError):
                 return
+            except Exception:
+                _log.exception("a message could not be answered")
+                self.close(1011, "Dragoman failed on this message")
+                return
             finally:
                 inference.ended()
 
@@ -172,7 +150,7 @@ class ResponsesSocket(StrictWebSocketHandler):
         except AppError as error:
             await self.write_message(encode_ws_failure(failure_of(error), request_id))
             return
-        dialect = self.control.dialects["openai_responses"]
+        dialect = self.dialect()
         call = Call(
             dialect=dialect,
             route=dialect.routes[0],
@@ -190,7 +168,7 @@ class ResponsesSocket(StrictWebSocketHandler):
 
     async def _warm_up(self, raw: bytes) -> None:
         """Answer a message that only warms up: an empty answer that can be followed up."""
-        dialect = self.control.dialects["openai_responses"]
+        dialect = self.dialect()
         peek = dialect.peek(raw, self.request.path, "", dialect.routes[0])
         reply = ReplyContext(peek.model, None, self.gateway.now(), self.control.new_id)
         encoder = dialect.stream_encoder(reply)
@@ -201,6 +179,20 @@ class ResponsesSocket(StrictWebSocketHandler):
             self.gateway.memory.remember(self._scope, head, body)
         for text in ws_frames(data):
             await self.write_message(text)
+
+
+def _is_handshake(request: HTTPServerRequest) -> bool:
+    """Say whether a request asks for a WebSocket as RFC 6455, section 4.2.1, has it."""
+    headers = request.headers
+    connection = [token.strip().lower() for token in headers.get("Connection", "").split(",")]
+    return (
+        request.method == "GET"
+        and request.version == "HTTP/1.1"
+        and headers.get("Upgrade", "").lower() == "websocket"
+        and "upgrade" in connection
+        and headers.get("Sec-WebSocket-Version") == "13"
+        and bool(headers.get("Sec-WebSocket-Key"))
+    )
 
 
 class _SocketSink:
@@ -250,8 +242,7 @@ class _SocketSink:
 
     def reply(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a refusal as an error message."""
-        dialect = self._socket.control.dialects["openai_responses"]
-        failure = dialect.decode_failure(status, headers, body)
+        failure = self._socket.dialect().decode_failure(status, headers, body)
         self._send(encode_ws_failure(failure, self._request_id))
 
     def _send(self, text: str) -> None:
