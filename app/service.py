@@ -78,7 +78,8 @@ _DISCOVERY_EVERY_S = 3_600.0
 """Model lists change a few times a month; local servers load models more often."""
 _RETIRED_S = 3_600.0
 """How long answers that began before the upstream settings changed may keep their connections."""
-_ALPHABET = string.ascii_letters + string.digits
+_LETTERS = ((string.ascii_letters + string.digits).encode() * 5)[:256]
+"""Letters and digits for each byte; that a few come a little more often does no harm to an id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +94,7 @@ class ServeOptions:
 
 def new_id(prefix: str) -> str:
     """Return an id: the prefix and 24 random letters and digits."""
-    number = int.from_bytes(secrets.token_bytes(18), "big")
-    letters = []
-    for _ in range(24):
-        number, rest = divmod(number, 62)
-        letters.append(_ALPHABET[rest])
-    return prefix + "".join(letters)
+    return prefix + secrets.token_bytes(24).translate(_LETTERS).decode("ascii")
 
 
 @dataclass(slots=True)
@@ -353,7 +349,11 @@ class Service:
         if config == self.config:
             return {"changed": False, "problems": []}
         rebuilt = config.upstream != self.config.upstream
-        moved = config.server != self.config.server
+        notes = [
+            f"{name} holds from the next start"
+            for name in ("server", "database")
+            if getattr(config, name) != getattr(self.config, name)
+        ]
         relogged = config.logging != self.config.logging
         self.config = config
         _register_secrets(config, self.env)
@@ -363,16 +363,18 @@ class Service:
             )
         self.roster.replace(accounts)
         self._listed = {a.id: self._listed[a.id] for a in accounts if a.id in self._listed}
+        self._trouble = {}  # of former settings; the lists are read again below
         self.gateway.limits = _limits(config)
         self.gateway.catalog = self._catalog()
         self.access.policy = self._policy()
         self.inference.max_body_bytes = config.advanced.max_body_mb * 1024 * 1024
+        if self._server is not None:
+            self._server.limit_bodies(self.inference.max_body_bytes)
         if rebuilt:
             old, self.client = self.client, Client(self._client_settings())
             spawn(self._retire(old), "old connections")
         _log.info("the settings were read again")
         spawn(self.discover(), "model lists")
-        notes = ["server.host and server.port hold from the next start"] if moved else []
         return {"changed": True, "problems": notes}
 
     async def _retire(self, client: Client) -> None:
@@ -423,12 +425,16 @@ class Service:
             },
             "providers": list(providers.values()),
             "keys": self._keys_trouble or "ready",
-            "config": {
-                "path": str(self.located.path),
-                "why": self.located.why,
-                "problems": list(self.problems),
-                "warnings": list(warnings(self.config, self.env)),
-            },
+            # Problems and warnings name accounts beyond the scope of a client's key.
+            "config": self._config_state() if grant.who != "key" else {},
+        }
+
+    def _config_state(self) -> dict[str, Any]:
+        return {
+            "path": str(self.located.path),
+            "why": self.located.why,
+            "problems": list(self.problems),
+            "warnings": list(warnings(self.config, self.env)),
         }
 
     def models(self, grant: Grant, *, demo: bool) -> list[ModelRow]:

@@ -425,16 +425,21 @@ class FrontServer(HTTPServer):
         super().initialize(
             delegate,
             max_header_size=_READ_HEAD_BYTES,
-            max_body_size=2 * max_body_bytes,
-            max_buffer_size=max(2 * max_body_bytes, 128 * 1024 * 1024),
             idle_connection_timeout=idle_timeout_s,
         )
+        self.limit_bodies(max_body_bytes)
         self._prover = prover or NoProver()
         self._names = names
         self._full = full
 
     def initialize(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: Tornado calls this before ``__init__``, which does the work."""
+
+    def limit_bodies(self, max_body_bytes: int) -> None:
+        """Set the application's own limit, from each connection's next request on."""
+        self.conn_params.max_body_size = 2 * max_body_bytes
+        # A WebSocket message is read as one piece: of connections that are still to come.
+        self.max_buffer_size = max(2 * max_body_bytes, 128 * 1024 * 1024)
 
     @property
     def open_connections(self) -> int:
