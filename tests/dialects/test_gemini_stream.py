@@ -397,8 +397,9 @@ def test_a_stream_may_begin_with_a_failure():
 
 
 def test_a_ping_is_no_content():
-    assert encode(Ping()) == b": ping\n\n"
-    assert decoded(b": ping\n\n" + stream_of("text")) == decoded(stream_of("text"))
+    assert encode(Ping()) == b"\n\n"
+    for ping in (b"\n\n", b": ping\n\n"):
+        assert decoded(ping + stream_of("text")) == decoded(stream_of("text"))
 
 
 @pytest.mark.parametrize("single", [True, False])
