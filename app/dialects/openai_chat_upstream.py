@@ -127,8 +127,8 @@ class _Encoder:
             if profile.max_output is not None and limit > profile.max_output:
                 limit = profile.max_output
                 self._losses.add("max_tokens", f"the model gives at most {limit}")
-            legacy = profile.legacy_max_tokens or not self._target.official
-            self._body["max_tokens" if legacy else "max_completion_tokens"] = limit
+            name = "max_tokens" if profile.legacy_max_tokens else "max_completion_tokens"
+            self._body[name] = limit
         stop = request.stop
         if stop and not profile.stop:
             self._losses.add("stop", "refused by this model")

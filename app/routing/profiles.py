@@ -48,7 +48,7 @@ _ROWS: tuple[tuple[re.Pattern[str], dict[str, Any]], ...] = tuple(
             {"reasoning": "none", "max_output": 4096, "context": 200_000},
         ),
         (
-            r"claude-(3-7-sonnet|sonnet-4-0|sonnet-4-2|sonnet-4(-latest)?$|(sonnet|haiku|opus)-4-5)",
+            r"claude-(3-7-sonnet|sonnet-4-0|sonnet-4[@-]2|sonnet-4(-latest)?$|(sonnet|haiku|opus)-4-5)",
             {"reasoning": "budget", "budget_min": 1024, "budget_max": 63_999,
              "max_output": 64_000, "context": 200_000, "temperature_or_top_p": True},
         ),
@@ -168,16 +168,24 @@ def profile_for(model: str, *, official: bool = True) -> ModelProfile:
     """Return what the name of a model tells.
 
     Args:
-        model: the upstream's name; a leading ``vendor/`` (OpenRouter) is ignored, and
-            Anthropic's versions may have dots (``claude-sonnet-4.5``).
+        model: the upstream's name; a leading ``vendor/`` and a variant after a colon
+            (OpenRouter's ``:free``) are ignored, and Anthropic's versions may have dots
+            (``claude-sonnet-4.5``).
         official: False for compatible servers, which take the older Chat fields and no free-text
             tools.
     """
-    name = model.rpartition("/")[2].lower()
+    name = model.rpartition("/")[2].partition(":")[0].lower()
     if name.startswith("claude-"):
         name = _VERSION_DOT.sub("-", name)
     facts: Mapping[str, Any] = next((f for p, f in _ROWS if p.match(name)), {})
     profile = ModelProfile(name=model, **facts)
     if not official:
-        profile = replace(profile, legacy_max_tokens=True, custom_tools=False, developer_role=False)
+        profile = replace(
+            profile,
+            # OpenAI's reasoning models, the only ones that refuse sampling, refuse max_tokens
+            # whoever passes the call on to them (Azure among others).
+            legacy_max_tokens=profile.sampling,
+            custom_tools=False,
+            developer_role=False,
+        )
     return profile

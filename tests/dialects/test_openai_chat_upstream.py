@@ -66,7 +66,7 @@ def test_developer_messages_become_system_where_the_role_is_unknown():
 def test_the_name_of_the_limit_follows_the_service():
     request = ask(max_tokens=100)
     assert encode(request).body["max_completion_tokens"] == 100
-    assert encode(request, official=False).body["max_tokens"] == 100
+    assert encode(request, official=False).body["max_completion_tokens"] == 100
     assert encode(request, legacy_max_tokens=True).body["max_tokens"] == 100
     limited = encode(request, max_output=50)
     assert limited.body["max_completion_tokens"] == 50
