@@ -31,17 +31,20 @@ from tornado.http1connection import (
 from tornado.httpserver import HTTPServer
 from tornado.httputil import (
     HTTPHeaders,
-    HTTPInputError,
     HTTPMessageDelegate,
     HTTPServerConnectionDelegate,
 )
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
+from app.errors import BugError
+from app.http import Headers
 from app.server.guard import Caller
 from app.server.peer import NoProver, ProgramNames, Prover, pair_of, prove
+from app.tasks import spawn
 
 __all__ = [
+    "FrontConnection",
     "FrontContext",
     "FrontServer",
     "HeadRefused",
@@ -181,6 +184,19 @@ def check_framing(version_line: str, headers: HTTPHeaders) -> None:
         )
     if version_line.endswith("/1.0"):
         raise HeadRefused(400, "malformed_request", "HTTP/1.0 has no Transfer-Encoding.")
+
+
+def parse_head(head: bytes) -> tuple[str, HTTPHeaders]:
+    """Return request line and fields of a head that ``check_head`` has let through."""
+    line, *fields = head.decode("latin-1").strip("\r\n").split("\r\n")
+    headers = HTTPHeaders()
+    for field in fields:
+        name, _, value = field.partition(":")
+        if name in headers:
+            headers.add(name, value.strip("\t "))
+        else:
+            headers[name] = value.strip("\t ")  # ``add`` would check the name once more
+    return line, headers
 
 
 class FrontContext:
@@ -327,7 +343,7 @@ async def _turn_away(stream: IOStream, refusal: HeadRefused) -> None:
         stream.close()
 
 
-class _FrontConnection(HTTP1Connection):
+class FrontConnection(HTTP1Connection):
     """One request of a connection: Tornado's, with our checks before its parser."""
 
     context: FrontContext
@@ -336,12 +352,57 @@ class _FrontConnection(HTTP1Connection):
         if self.context.turned_away:
             raise HeadRefused(503, "too_many_connections", "Dragoman has too many open files.")
         check_head(data)
-        try:
-            line, headers = super()._parse_headers(data)
-        except HTTPInputError as error:
-            raise HeadRefused(400, "malformed_request", str(error)) from error
+        line, headers = parse_head(data)
         check_framing(line, headers)
         return line, headers
+
+    def send_head(self, status_line: str, headers: Headers, body: bytes | None = None) -> None:
+        """Send the head of an answer, and its body where that is whole.
+
+        Tornado's ``write_headers`` does the same at three times the cost. Without a body the
+        answer is chunked (until the connection's end for HTTP/1.0); send it with ``send`` and end
+        it with ``finish``, as also after a whole body.
+
+        Args:
+            status_line: ``200 OK``.
+            headers: without those of framing, which are ours.
+            body: the whole body, or None when it follows.
+
+        Raises:
+            BugError: a field holds a line break or a character beyond latin-1.
+        """
+        request = self._request_start_line
+        chunked = request is not None and request.version == "HTTP/1.1" and body is None
+        lines = [f"HTTP/1.1 {status_line}", *[f"{name}: {value}" for name, value in headers]]
+        if body is not None:
+            lines.append(f"Content-Length: {len(body)}")
+        elif chunked:
+            lines.append("Transfer-Encoding: chunked")
+        if self._disconnect_on_finish:
+            lines.append("Connection: close")
+        text = "\r\n".join(lines)
+        if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
+            raise BugError("A header field of an answer holds a line break.")
+        try:
+            data = text.encode("latin-1") + b"\r\n\r\n"
+        except UnicodeEncodeError as error:
+            raise BugError("A header field of an answer is not latin-1.") from error
+        self._chunking_output = chunked
+        if not self.stream.closed():
+            self._pending_write = self.stream.write(data + body if body else data)
+
+    def send(self, data: bytes) -> asyncio.Future[None]:
+        """Send a piece of a body; the future ends when the connection has taken it.
+
+        The future of Tornado's ``write`` ends one turn of the loop later.
+
+        Raises:
+            StreamClosedError: the connection is closed; also raised by the future.
+        """
+        if self._chunking_output and data:  # an empty chunk would be the end
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        self._pending_write = written = self.stream.write(data)
+        return written
 
     def _read_body(
         self, code: int, headers: HTTPHeaders, delegate: HTTPMessageDelegate
@@ -380,7 +441,7 @@ class _FrontServerConnection(HTTP1ServerConnection):
         try:
             going_on = True
             while going_on:
-                connection = _FrontConnection(self.stream, False, self.params, self.context)
+                connection = FrontConnection(self.stream, False, self.params, self.context)
                 receiver = delegate.start_request(self, connection)
                 going_on = await connection.read_response(receiver)
                 # Requests that have already arrived must not keep other connections waiting.
@@ -488,6 +549,20 @@ class _StrictProtocol(WebSocketProtocol13):
                     await _drain(self.stream)
                 raise StreamClosedError  # on which the receive loop ends the connection
         return data
+
+    def _abort(self) -> None:
+        # Called right after a close frame, too (1009, a message too big), which a reset by
+        # unread input would take along.
+        told = self.server_terminated and not self.client_terminated
+        if not told or not _shut_down(self.stream):
+            super()._abort()
+            return
+        self.client_terminated = True  # ends the receive loop
+        spawn(self._end(), "refused socket")
+
+    async def _end(self) -> None:
+        await _drain(self.stream)
+        super()._abort()
 
 
 class StrictWebSocketHandler(WebSocketHandler):
