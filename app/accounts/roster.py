@@ -10,6 +10,9 @@ from app.accounts.account import Account
 
 __all__ = ["AccountState", "Health", "Roster"]
 
+_MOST_PAUSES = 4_096
+"""Names of models come from clients; what they can fill is bounded."""
+
 Health: TypeAlias = Literal["ready", "cooling", "refused", "unusable", "disabled"]
 
 
@@ -117,7 +120,7 @@ class Roster:
             old.refused = old.refused or refused
             return
         self._pauses[key] = _Pause(until, reason, 1 if old is None else old.level + 1, refused)
-        if len(self._pauses) > 4_096:
+        if len(self._pauses) > _MOST_PAUSES:
             self._forget(now)
 
     def succeeded(self, account_id: str, model: str) -> None:
@@ -130,6 +133,9 @@ class Roster:
     def _forget(self, now: float) -> None:
         for key in [key for key, pause in self._pauses.items() if pause.until <= now]:
             del self._pauses[key]
+        running = {key: pause.until for key, pause in self._pauses.items() if not pause.refused}
+        if len(self._pauses) > _MOST_PAUSES and running:
+            del self._pauses[min(running, key=running.__getitem__)]
 
 
 def _way(account: Account) -> tuple[object, ...]:

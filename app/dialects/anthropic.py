@@ -77,6 +77,7 @@ class AnthropicDialect:
 
     name: DialectName = NAME
     issuer = ISSUER
+    final_names: tuple[bytes, ...] = ()
     routes = (
         Route("POST", re.compile(re.escape(_MESSAGES)), "generate"),
         Route("POST", re.compile(re.escape(_COUNT)), "count_tokens", stream=False),

@@ -18,8 +18,9 @@ from app.canonical.request import ChatRequest, Message
 from app.dialects.anthropic_thought import Think, decide_thought
 from app.dialects.anthropic_tools import encode_choice, encode_tools
 from app.dialects.anthropic_turns import TurnWriter, plain_text, render_turn
-from app.dialects.anthropic_values import BILLING_KEY, LIST, Outgoing, has_mark, own_fields
+from app.dialects.anthropic_values import BILLING_KEY, ISSUER, LIST, Outgoing, has_mark, own_fields
 from app.dialects.base import Encoded, dump
+from app.dialects.identity import pseudonym
 from app.errors import TranslationError
 
 __all__ = [
@@ -98,7 +99,12 @@ def _system(
 ) -> Json:
     native = own_fields(out.request.native)
     billing = native.get(BILLING_KEY)
-    blocks: list[Json] = list(billing) if isinstance(billing, list) else []
+    blocks: list[Json] = []
+    if isinstance(billing, list):
+        if out.target.issuer == ISSUER:
+            blocks.extend(billing)
+        else:
+            out.losses.add(f"native.{BILLING_KEY}", "an identity that is not for this vendor")
     listed = bool(blocks)
     for path, part in parts:
         if not isinstance(part, Text):
@@ -216,7 +222,7 @@ def _natives(out: Outgoing, body: JsonObject) -> None:
     metadata = native.get("metadata")
     if request.user is not None:
         body["metadata"] = {
-            "user_id": request.user,
+            "user_id": request.user if out.target.issuer == ISSUER else pseudonym(request.user),
             **(metadata if isinstance(metadata, dict) else {}),
         }
     elif "metadata" in native:

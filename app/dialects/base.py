@@ -173,6 +173,11 @@ class Dialect(Protocol):
         """The paths on which clients call it."""
         ...
 
+    @property
+    def final_names(self) -> tuple[bytes, ...]:
+        """Names of the events that end a stream and repeat the whole answer, however long."""
+        ...
+
     def peek(self, raw: bytes | Head, path: str, query: str, route: Route) -> Peek:
         """Read what routing needs, without decoding the rest; ``raw`` may be its ``read_head``.
 
@@ -310,7 +315,8 @@ def read_head(raw: bytes | Head) -> Head:
     if isinstance(raw, dict):
         return raw
     try:
-        raw.decode("utf-8")
+        if not raw.isascii():
+            raw.decode("utf-8")
         head = _decode_raw(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _not_json(error) from error
@@ -336,21 +342,31 @@ def _raw_size(value: msgspec.Raw) -> int:
     return memoryview(value).nbytes
 
 
+def _is_spaced(text: bytes, head: Mapping[str, msgspec.Raw]) -> bool:
+    """Say whether a body is these keys and values, spaced as ``json.dumps`` does it."""
+    at = 0
+    border = b"{"
+    for key, value in head.items():
+        name = b'%b"%b": ' % (border, key.encode())
+        held = bytes(value)
+        if not (text.startswith(name, at) and text.startswith(held, at + len(name))):
+            return False
+        at += len(name) + len(held)
+        border = b", "
+    return text[at:] == b"}"
+
+
 def _refuse_twins(raw: bytes, head: Mapping[str, msgspec.Raw]) -> None:
     # A dict keeps the last of two equal keys. If every byte of the body is accounted for by the
     # keys and values that survived (compactly or as Python's json.dumps spaces them), nothing was
     # dropped; only other spacings pay for a scan. The length alone proves the compact form; as
     # many bytes as spaces would take may also be a dropped key, so those are put together again.
     count = len(head)
-    size = sum(len(k) + len(bytes(v)) for k, v in head.items())
+    size = sum(len(key) + _raw_size(value) for key, value in head.items())
     text = raw.strip()
     slack = len(text) - size - 2 - 4 * count + (1 if count else 0)
-    if slack == 0:
+    if slack == 0 or (slack == 2 * count - 1 and _is_spaced(text, head)):
         return
-    if slack == 2 * count - 1:
-        spaced = b", ".join(b'"%b": %b' % (k.encode(), bytes(v)) for k, v in head.items())
-        if text == b"{%b}" % spaced:
-            return
     depth = 0
     keys: list[bytes] = []
     for match in _TOKEN.finditer(raw):

@@ -67,6 +67,8 @@ class GeminiDialect:
         """The dialect's name."""
         return DIALECT
 
+    final_names: tuple[bytes, ...] = ()
+
     @property
     def issuer(self) -> str:
         """Issuer of signatures that a client sends back unsealed."""

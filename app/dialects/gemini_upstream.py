@@ -574,7 +574,8 @@ class _Encoder:
                 self.losses.add(path, _UNKNOWN)
         if request.native is not None and not self._own:
             for name in request.native.fields:
-                self.losses.add(f"native.{name}", _UNKNOWN)
+                if name[:1] not in ("@", "$"):  # notes on the form of the request, no wishes
+                    self.losses.add(f"native.{name}", _UNKNOWN)
 
 
 _SERVER_TOOLS = {

@@ -68,6 +68,8 @@ class ChatDialect:
         """The dialect's name."""
         return NAME
 
+    final_names: tuple[bytes, ...] = ()
+
     @property
     def issuer(self) -> str:
         """Issuer of what a client sends back unsealed."""

@@ -29,11 +29,13 @@ from app.canonical.profile import Target
 from app.canonical.reasoning import resolve
 from app.canonical.request import ChatRequest, Message, ServerTool, Tool
 from app.dialects.base import Encoded, LossList
+from app.dialects.identity import pseudonym
 from app.dialects.openai_chat_parts import CACHE_KEYS, encode_call, encode_part
 from app.dialects.openai_chat_request import object_schema, stand_in_id
 from app.dialects.openai_chat_thought import REASONING_KEYS, parse_details
 from app.dialects.openai_chat_values import (
     NAME,
+    VENDOR,
     add_native,
     form_of,
     own_fields,
@@ -114,7 +116,7 @@ class _Encoder:
                     self._losses.add(key, "not known to this service")
         elif native is not None:
             for key in native.fields:
-                if not key.startswith("$"):
+                if key[:1] not in ("@", "$"):  # notes on the form of the request, no wishes
                     self._losses.add(f"native.{key}", "not known to this dialect")
         return Encoded(self._body, self._losses.done())
 
@@ -191,8 +193,21 @@ class _Encoder:
             known = official and request.store is True
             self._put_known("metadata", dict(request.metadata), known)
         if request.user is not None:
+            self._name_user(request.user)
+
+    def _name_user(self, user: str) -> None:
+        """Name the end user; a client of OpenAI's may tell it to OpenAI only."""
+        native, vendor = self._request.native, self._target.issuer == VENDOR
+        if self._own:
             name = "safety_identifier" if "user" in self._form else "user"
-            self._put_known(name, request.user, False, "user")
+            self._body[name] = user if vendor else pseudonym(user)
+            other = own_fields(native).get("safety_identifier")
+            if isinstance(other, str):
+                self._body["safety_identifier"] = other if vendor else pseudonym(other)
+        elif vendor and native is not None and native.dialect == "openai_responses":
+            self._body["safety_identifier"] = user
+        else:
+            self._losses.add("user", "an identity that is not for this vendor")
 
     def _put_known(self, name: str, value: Json, known: bool, path: str = "") -> None:
         if self._own or known:

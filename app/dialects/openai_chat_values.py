@@ -17,6 +17,7 @@ __all__ = [
     "FORM",
     "ISSUER",
     "NAME",
+    "VENDOR",
     "add_native",
     "form_of",
     "get_flag",
@@ -35,6 +36,8 @@ __all__ = [
 ]
 
 NAME: DialectName = "openai_chat"
+VENDOR = "openai"
+"""Issuer of the service whose clients name their end users in this dialect."""
 ISSUER = "openai_chat"
 """Issuer of what a client of this dialect sends back unsealed."""
 FORM = "$form"

@@ -89,6 +89,11 @@ class OpenAIResponsesDialect:
 
     name: DialectName = "openai_responses"
     issuer = ISSUER
+    final_names: tuple[bytes, ...] = (
+        b"response.completed",
+        b"response.incomplete",
+        b"response.failed",
+    )
     routes = _ROUTES
 
     def peek(self, raw: bytes | Head, path: str, query: str, route: Route) -> Peek:

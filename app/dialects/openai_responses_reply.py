@@ -63,6 +63,7 @@ from app.dialects.openai_responses_items import (
     ITEM,
     NAME,
     TYPE,
+    USER,
     UniqueIds,
     encode_image_call,
     fields_of,
@@ -170,8 +171,8 @@ def _said(request: ChatRequest) -> JsonObject:
     conversation = out.get("conversation")
     if isinstance(conversation, str):
         out["conversation"] = {"id": conversation}
-    if request.user is not None and "user" not in fields:
-        out["safety_identifier"] = request.user
+    if request.user is not None and out.get("safety_identifier") is None:
+        out["user" if USER in fields else "safety_identifier"] = request.user
     if request.metadata is not None:
         out["metadata"] = dict(request.metadata)
     if request.reasoning is not None:

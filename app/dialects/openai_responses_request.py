@@ -49,6 +49,7 @@ from app.dialects.openai_responses_items import (
     STORED,
     STRING,
     UNSIGNED,
+    USER,
     decode_call,
     decode_content,
     decode_image_call,
@@ -164,13 +165,17 @@ def _optional_number(body: JsonObject, key: str) -> float | None:
 
 
 def _decode_user(native: JsonObject) -> str | None:
-    # safety_identifier replaced user; where only one of them came it is named by its key's
-    # presence among the native fields, so that it goes back under the same name.
+    # safety_identifier replaced user. Where only one of them came it goes back under the same
+    # name; where both came the older one stays native.
     user = optional_text(native, "user", "body")
     safety = optional_text(native, "safety_identifier", "body")
+    if safety is None and user is not None:
+        del native["user"]
+        native[USER] = True
+        return user
     if safety is not None and user is None:
         del native["safety_identifier"]
-    return safety if safety is not None else user
+    return safety
 
 
 def _decode_metadata(value: Json) -> Mapping[str, str] | None:

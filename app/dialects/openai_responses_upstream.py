@@ -20,6 +20,7 @@ from app.dialects.openai_responses_items import (
     LOGPROBS,
     NAME,
     STORED,
+    USER,
     VENDOR_FIELDS,
     fields_of,
 )
@@ -64,7 +65,7 @@ def encode_request(request: ChatRequest, target: Target) -> Encoded:
     for key, value in fields.items():
         if key in VENDOR_FIELDS and target.issuer != ISSUER:
             losses.add(f"native.{key}", "names a user or device to its own vendor only")
-        elif key != "text" and key not in out:
+        elif key not in ("text", USER) and key not in out:
             out[key] = value
     if not own and request.native is not None:
         _report_foreign(request.native, losses)
@@ -235,10 +236,11 @@ def _encode_identity(
     request: ChatRequest, target: Target, out: JsonObject, losses: LossList, own: bool
 ) -> None:
     fields = fields_of(request.native)
-    if request.user is not None and "user" not in fields:
-        vendor = request.native is not None and request.native.dialect == "openai_chat"
-        user = request.user if own or vendor else pseudonym(request.user)
-        out["safety_identifier" if own or target.official else "user"] = user
+    if request.user is not None:
+        old_name = USER in fields if own else not target.official
+        out["user" if old_name else "safety_identifier"] = _user_for(request, target, request.user)
+    if own and isinstance(user := fields.get("user"), str):
+        out["user"] = _user_for(request, target, user)
     if request.metadata is not None:
         out["metadata"] = dict(request.metadata)
     if request.service_tier is not None:
@@ -246,6 +248,13 @@ def _encode_identity(
             out["service_tier"] = request.service_tier
         else:
             losses.add("service_tier", "not known to this service")
+
+
+def _user_for(request: ChatRequest, target: Target, user: str) -> str:
+    """Return the name of an end user: a client of OpenAI's may tell it to OpenAI only."""
+    source = None if request.native is None else request.native.dialect
+    known = source in (NAME, "openai_chat") and target.issuer == ISSUER
+    return user if known else pseudonym(user)
 
 
 def _encode_storage(

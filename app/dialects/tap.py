@@ -2,7 +2,8 @@
 
 Until the first content, every frame is inspected: that is when failover is still possible. After
 that only the stream's end matters (usage, a failure, the terminal event), so chunks are kept as
-they are, without splitting or decoding, and the last of them are inspected when the stream ends.
+they are, without splitting or decoding, and the last frames of them are inspected when the stream
+ends.
 """
 
 from __future__ import annotations
@@ -21,14 +22,9 @@ __all__ = ["Tap"]
 
 _TAIL_BYTES = 64 * 1024
 """What is kept of the end. A final event longer than this (Responses repeats the whole answer
-there) is found by its beginning, see ``_marks``."""
-
-_FINAL_MARKS = (b"response.completed", b"response.incomplete", b"response.failed")
-_FINAL = re.compile(
-    rb'(?:[\r\n]event: ?|"type"\s*:\s*")response\.(?:completed|incomplete|failed)["\s]'
-)
-"""The same as the name of an event, which an answer that only speaks of it cannot hold: inside a
-JSON string line ends and quotation marks are escaped."""
+there) is found by its beginning, see ``Dialect.final_names``."""
+_END_BYTES = 2048
+"""How much of that is looked at first: in nearly every stream it holds all that matters."""
 _WINDOW_BYTES = 64
 """How much of a chunk is looked at again with the next one: more than a match is long."""
 
@@ -38,6 +34,7 @@ class Tap:
 
     __slots__ = (
         "_dialect",
+        "_final_names",
         "_final_seen",
         "_last",
         "_parser",
@@ -52,6 +49,7 @@ class Tap:
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
+        self._final_names = dialect.final_names
         self._parser: SseParser | None = SseParser()
         self._tail: deque[bytes] = deque()
         self._size = 0
@@ -68,45 +66,72 @@ class Tap:
 
     def feed(self, chunk: bytes) -> None:
         """Look at one chunk."""
-        if self._parser is not None:
+        if self._parser is None:
+            self._keep(chunk)
+            return
+        at = 0
+        while at < len(chunk):  # frame by frame, so that nothing behind the first content is read
+            border = chunk.find(b"\n\n", at)
+            end = len(chunk) if border < 0 else border + 2
             try:
-                for frame in self._parser.feed(chunk):
+                for frame in self._parser.feed(chunk[at:end]):
                     self._take(self._dialect.inspect(frame))
             except UpstreamError:
                 self.content = True
             if self.content or self.terminal:
                 self._parser = None
                 self._keep(chunk)
-            return
-        self._keep(chunk)
+                return
+            at = end
 
     def _keep(self, chunk: bytes) -> None:
         self._tail.append(chunk)
         self._size += len(chunk)
         if self._final_seen:
             return
-        window = self._last + chunk
-        if any(mark in window for mark in _FINAL_MARKS) and _FINAL.search(window):
+        if self._final_names and self._names_final(chunk):
             self._final_seen = True  # from here on everything is the final event: keep it whole
             return
-        self._last = window[-_WINDOW_BYTES:]
         while self._size - len(self._tail[0]) > _TAIL_BYTES:
             self._size -= len(self._tail.popleft())
+
+    def _names_final(self, chunk: bytes) -> bool:
+        """Say whether the final event begins in a chunk.
+
+        An answer that only speaks of such an event cannot look like one: inside a JSON string line
+        ends and quotation marks are escaped.
+        """
+        joint = self._last + chunk[:_WINDOW_BYTES]
+        self._last = (joint if len(chunk) < _WINDOW_BYTES else chunk)[-_WINDOW_BYTES:]
+        for text in (joint, chunk):
+            for name in self._final_names:
+                if name in text and re.search(
+                    rb'(?:[\r\n]event: ?|"type"\s*:\s*")%b["\s]' % re.escape(name), text
+                ):
+                    return True
+        return False
 
     def close(self) -> None:
         """Read what the end of the stream said."""
         if self._parser is not None:
-            frames = self._parser.close()
+            sights = [self._dialect.inspect(frame) for frame in self._parser.close()]
         else:
-            tail = SseParser()
             self.final = data = b"".join(self._tail)
             self._tail.clear()
-            try:
-                frames = tail.feed(data) + tail.close()
-            except UpstreamError:  # an event without end, as ``feed`` may have met it
-                frames = []
-        for frame in frames:
-            self._take(self._dialect.inspect(frame))
+            start = data.rfind(b"\n\n", 0, max(len(data) - _END_BYTES, 0)) + 1
+            sights = self._read(data[start:])
+            if start and not any(sight.terminal or sight.failure for sight in sights):
+                sights = self._read(data)
+        for sight in sights:
+            self._take(sight)
+
+    def _read(self, data: bytes) -> list[Sight]:
+        parser = SseParser()
+        try:
+            frames = parser.feed(data) + parser.close()
+        except UpstreamError:  # an event without end, as ``feed`` may have met it
+            return []
+        return [self._dialect.inspect(frame) for frame in frames]
 
     def verdict(self) -> Failure | None:
         """Return why the stream failed, or None when it ended as it should; after ``close``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -37,6 +38,8 @@ _KEPT = frozenset(
         "x-should-retry",
     )
 )
+_UNSAFE = re.compile(r"[^!-~]|[;,=]")
+"""What may not stand in a value of our route header."""
 _KEPT_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-", "x-codex-")
 
 Counter: TypeAlias = Callable[[str], Awaitable[int]]
@@ -77,16 +80,15 @@ class Resources:
 
     def own_headers(self, call: Call, outcome: Outcome) -> tuple[tuple[str, str], ...]:
         """Return the header fields that every answer of ours carries."""
-        route = [f"attempts={outcome.attempts}"]
+        route = f"attempts={outcome.attempts}"
         if outcome.grade is not None:
+            route = f"model={_field(outcome.served)}; grade={outcome.grade}; {route}"
             account = self.roster.get(outcome.account)
-            route.insert(0, f"grade={outcome.grade}")
-            route.insert(0, f"model={_field(outcome.served)}")
             if account is not None:
-                route.insert(0, f"provider={account.provider.id}")
+                route = f"provider={account.provider.id}; {route}"
                 if call.show_account:
-                    route.append(f"account={_field(account.label)}")
-        return (("x-request-id", call.request_id), ("x-dragoman-route", "; ".join(route)))
+                    route = f"{route}; account={_field(account.label)}"
+        return (("x-request-id", call.request_id), ("x-dragoman-route", route))
 
     def reply_context(
         self, call: Call, peek: Peek | None, request: ChatRequest | None
@@ -170,4 +172,4 @@ def kept_headers(upstream: Headers) -> Headers:
 
 
 def _field(text: str) -> str:
-    return "".join(c if 32 < ord(c) < 127 and c not in ";,=" else "_" for c in text)[:100]
+    return _UNSAFE.sub("_", text)[:100]

@@ -136,11 +136,13 @@ class Provider:
         fields.setdefault("user-agent", ("User-Agent", USER_AGENT))
         for key, value in self.fixed_headers.get(dialect, ()):
             fields[key.lower()] = (key, value)
-        for lower in self.forward:
-            # Several lines of one field mean the same as their values joined by commas.
-            values = [value for key, value in client_headers if key.lower() == lower]
-            if values:
-                fields[lower] = (lower, ", ".join(values))
+        passed: dict[str, str] = {}
+        for key, value in client_headers:
+            lower = key.lower()
+            if lower in self.forward:
+                # Several lines of one field mean the same as their values joined by commas.
+                passed[lower] = f"{passed[lower]}, {value}" if lower in passed else value
+        fields.update((lower, (lower, value)) for lower, value in passed.items())
         if credential is not None and credential.kind != "none":
             name = self.auth.get(dialect, "authorization")
             bearer = name == "authorization"
@@ -178,7 +180,10 @@ def _parse_row(row: object) -> ModelFacts | None:
     if not isinstance(row, dict):
         return None
     model = row.get("id") or row.get("name") or row.get("model")
-    if not isinstance(model, str) or not model:
+    if not isinstance(model, str):
+        return None
+    model = model.removeprefix("models/")
+    if not model:
         return None
     methods = row.get("supportedGenerationMethods")
     if isinstance(methods, list) and "generateContent" not in methods:
@@ -187,11 +192,16 @@ def _parse_row(row: object) -> ModelFacts | None:
     context = row.get("context_length") or row.get("inputTokenLimit") or row.get("max_input_tokens")
     output = row.get("outputTokenLimit") or row.get("max_tokens")
     return ModelFacts(
-        model.removeprefix("models/"),
+        model,
         name if isinstance(name, str) else None,
-        context if isinstance(context, int) and context > 0 else None,
-        output if isinstance(output, int) and output > 0 else None,
+        _count(context),
+        _count(output),
     )
+
+
+def _count(value: object) -> int | None:
+    known = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return value if known and isinstance(value, int) else None
 
 
 USER_AGENT = "dragoman/0.1"

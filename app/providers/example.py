@@ -11,7 +11,11 @@ __all__ = ["example"]
 
 _DEEPEST = 8
 """Below this many levels empty values are used: schemas may refer to themselves."""
+_MOST_VALUES = 2_000
+"""Once so many are made, empty values are used: levels and lists multiply."""
 _MOST_ITEMS = 64
+_LONGEST = 4_096
+"""Characters that a stated least length is believed."""
 _FORMATS = {
     "date-time": "2026-01-01T00:00:00Z",
     "date": "2026-01-01",
@@ -41,13 +45,15 @@ def example(schema: JsonObject, text: str) -> Json:
 
 
 class _Maker:
-    __slots__ = ("_root", "_text")
+    __slots__ = ("_left", "_root", "_text")
 
     def __init__(self, root: JsonObject, text: str) -> None:
         self._root = root
         self._text = text
+        self._left = _MOST_VALUES
 
     def make(self, schema: Json, depth: int) -> Json:
+        self._left -= 1
         if not isinstance(schema, dict):
             return {}  # true, or no schema at all: anything goes
         schema = self._resolved(schema)
@@ -108,6 +114,9 @@ class _Maker:
             found = found.get(key) if isinstance(found, dict) else None
         return found
 
+    def _full(self, depth: int) -> bool:
+        return depth >= _DEEPEST or self._left <= 0
+
     def _string(self, schema: JsonObject) -> str:
         form = schema.get("format")
         if isinstance(form, str) and form in _FORMATS:
@@ -115,25 +124,29 @@ class _Maker:
         value = self._text or "demo"
         least, most = schema.get("minLength"), schema.get("maxLength")
         if isinstance(least, int) and len(value) < least:
-            value = value.ljust(least, ".")
+            value = value.ljust(min(least, _LONGEST), ".")
         return value[:most] if isinstance(most, int) else value
 
     def _array(self, schema: JsonObject, depth: int) -> Json:
-        if depth >= _DEEPEST:
+        if self._full(depth):
             return []
         first = schema.get("prefixItems")
         made = [self.make(item, depth + 1) for item in first] if isinstance(first, list) else []
         least = schema.get("minItems")
-        wanted = least if isinstance(least, int) else 0 if made else 1
+        most = schema.get("maxItems")
         items = schema.get("items")
-        if isinstance(items, dict):
-            while len(made) < min(wanted, _MOST_ITEMS):
-                made.append(self.make(items, depth + 1))
+        wanted = least if isinstance(least, int) else 1 if isinstance(items, dict) else 0
+        if isinstance(first, list) and not isinstance(least, int):
+            wanted = 0
+        if isinstance(most, int):
+            wanted = min(wanted, most)
+        while len(made) < min(wanted, _MOST_ITEMS):
+            made.append(self.make(items, depth + 1))
         return made
 
     def _object(self, schema: JsonObject, depth: int) -> Json:
         properties = schema.get("properties")
-        if not isinstance(properties, dict) or depth >= _DEEPEST:
+        if not isinstance(properties, dict) or self._full(depth):
             properties = {}
         required = schema.get("required")
         names = required if isinstance(required, list) else list(properties)
@@ -167,14 +180,17 @@ def _number(schema: JsonObject, *, whole: bool) -> Json:
         low = max(low, math.floor(above) + 1 if whole else above + step)
     if below is not None:
         high = min(high, math.ceil(below) - 1 if whole else below - step)
-    if low > high and not whole and above is not None and below is not None:
-        return (above + below) / 2
+    if low > high and not whole:  # the open bounds are nearer to each other than a step
+        bottom = max(bound for bound in (least, above) if bound is not None)
+        top = min(bound for bound in (most, below) if bound is not None)
+        return (bottom + top) / 2
     value: float = min(max(1, low), high)
     multiple = _bound(schema, "multipleOf")
-    if multiple:
-        value = math.ceil(value / multiple) * multiple
+    if multiple is not None and multiple > 0:
+        # Floor division of whole numbers is exact, however large they are.
+        value = -(-value // multiple) * multiple
         if value > high:
-            value = math.floor(high / multiple) * multiple
+            value = high // multiple * multiple
     return value
 
 

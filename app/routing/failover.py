@@ -65,10 +65,10 @@ def cooldown_for(failure: Failure, level: int) -> Cooldown | None:
     if failure.final:
         return Cooldown(MAX_COOLDOWN_S, whole_account=True)
     first = _FIRST_S.get(failure.kind)
-    if first is None or failure.retry is Retry.NEVER:
+    if first is None or failure.retry is Retry.NEVER or failure.scope == "request":
         return None
     whole = failure.scope == "account"
     if failure.retry_after_s is not None:
-        return Cooldown(min(max(failure.retry_after_s, 1.0), MAX_COOLDOWN_S), whole)
+        return Cooldown(min(max(1.0, failure.retry_after_s), MAX_COOLDOWN_S), whole)
     last = _LAST_S.get(failure.kind, first)
     return Cooldown(min(first * 2.0 ** min(level, 16), last), whole)

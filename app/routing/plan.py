@@ -92,11 +92,12 @@ def make_plan(
             )
         model = catalog.default
     visible = [account for account in accounts if allows(account, model)]
+    ids = [account.id for account in accounts]
     # An account that is switched off stands in nobody's way; it only helps to say what is wrong.
-    found = _find(model, [account for account in visible if account.enabled], catalog)
+    found = _find(model, [account for account in visible if account.enabled], catalog, ids)
     candidates: list[Candidate] = []
     waiting: list[tuple[Account, AccountState]] = []
-    for item in found or _find(model, visible, catalog):
+    for item in found or _find(model, visible, catalog, ids):
         state = state_of(item.account, item.model)
         if state.health == "ready":
             dialect = item.account.provider.dialect_for(item.model, client)
@@ -110,12 +111,23 @@ def make_plan(
     raise _unknown(model, visible, catalog)
 
 
-def _find(model: str, accounts: Sequence[Account], catalog: Catalog) -> list[_Found]:
-    """Return who serves a name or the names of its chain, each account and model once."""
+def _find(
+    model: str, accounts: Sequence[Account], catalog: Catalog, ids: Sequence[str]
+) -> list[_Found]:
+    """Return who serves a name or the names of its chain, each account and model once.
+
+    The demo is never what anything else falls back to: it is among them only when it serves the
+    first name, and alone.
+    """
     names = catalog.chains.get(model) or catalog.chains.get(_aliased(model, catalog)) or (model,)
     found: dict[tuple[str, str], _Found] = {}
-    for name in names:
-        for item in _resolve(name, accounts, catalog):
+    demo_is_meant = False
+    for number, name in enumerate(names):
+        items = _resolve(name, accounts, catalog, ids)
+        real = [item for item in items if not item.account.provider.demo]
+        if number == 0:
+            demo_is_meant = not real
+        for item in items if demo_is_meant else real:
             found.setdefault((item.account.id, item.model), item)
     return list(found.values())
 
@@ -129,14 +141,16 @@ def _aliased(name: str, catalog: Catalog) -> str:
     return name
 
 
-def _resolve(name: str, accounts: Sequence[Account], catalog: Catalog) -> list[_Found]:
+def _resolve(
+    name: str, accounts: Sequence[Account], catalog: Catalog, ids: Sequence[str]
+) -> list[_Found]:
     alias = f"alias {name}, " if name in catalog.aliases else ""
     name = _aliased(name, catalog)
     found = (
         _exact(name, accounts, catalog)
-        or _prefixed(name, accounts, catalog)
+        or _prefixed(name, accounts, catalog, ids)
         or _patterned(name, accounts, catalog)
-        or _family(name, accounts, catalog)
+        or _family(name, accounts)
     )
     if alias:
         found = [replace(item, reason=alias + item.reason) for item in found]
@@ -152,20 +166,28 @@ def _exact(name: str, accounts: Iterable[Account], catalog: Catalog) -> list[_Fo
     return found
 
 
-def _prefixed(name: str, accounts: Iterable[Account], catalog: Catalog) -> list[_Found]:
+def _prefixed(
+    name: str, accounts: Iterable[Account], catalog: Catalog, ids: Sequence[str]
+) -> list[_Found]:
+    """Return who is named by the prefix, ``provider/`` or ``provider/label/``.
+
+    A name that begins with the id of an account means that one alone, even where it may not be
+    asked; another account of the provider is meant only if it lists the rest, label and all
+    (OpenRouter's ``vendor/model``).
+    """
+    named = max((i for i in ids if name.startswith(f"{i}/")), key=len, default=None)
     found = []
     for account in accounts:
         for prefix in (f"{account.id}/", f"{account.provider.id}/"):
-            if not name.startswith(prefix):
-                continue
-            rest = name[len(prefix) :]
-            if not rest:
+            rest = name.removeprefix(prefix)
+            if rest == name or not rest:
                 continue
             upstream = catalog.upstream_name(account, rest)
-            if upstream is None and account.models is not None:
-                continue
-            found.append(_Found(account, upstream or rest, rest, f"prefix {prefix}"))
-            break
+            if upstream is None and account.models is None and named in (None, prefix[:-1]):
+                upstream = rest
+            if upstream is not None:
+                found.append(_Found(account, upstream, rest, f"prefix {prefix}"))
+                break
     return found
 
 
@@ -174,21 +196,16 @@ def _patterned(name: str, accounts: Sequence[Account], catalog: Catalog) -> list
         if pattern.match.search(name) is None:
             continue
         found = [
-            _Found(
-                account,
-                catalog.upstream_name(account, name) or name,
-                name,
-                f"pattern {pattern.match.pattern}",
-            )
+            _Found(account, name, name, f"pattern {pattern.match.pattern}")
             for account in accounts
-            if account.provider.id == pattern.provider
+            if account.provider.id == pattern.provider and account.models is None
         ]
         if found:
             return found
     return []
 
 
-def _family(name: str, accounts: Iterable[Account], catalog: Catalog) -> list[_Found]:
+def _family(name: str, accounts: Iterable[Account]) -> list[_Found]:
     return [
         _Found(account, name, name, f"family of {account.provider.id}")
         for account in accounts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from tornado.http1connection import HTTP1Connection
 from tornado.httputil import (
     HTTPConnection,
     HTTPHeaders,
@@ -15,6 +14,7 @@ from tornado.httputil import (
 )
 from tornado.web import Application
 
+from app.server.front import FrontConnection
 from app.server.inference import Inference, InferenceDelegate, decode_path
 
 __all__ = ["Front"]
@@ -31,14 +31,14 @@ class Front(HTTPServerConnectionDelegate):
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
         """Return the delegate of one request."""
-        assert isinstance(request_conn, HTTP1Connection)  # noqa: S101 - all that we serve
+        assert isinstance(request_conn, FrontConnection)  # noqa: S101 - all that we serve
         return _Chooser(self, server_conn, request_conn)
 
     def on_close(self, server_conn: object) -> None:
         """Do nothing: connections keep no state here."""
 
     def choose(
-        self, server_conn: object, connection: HTTP1Connection, start_line: RequestStartLine
+        self, server_conn: object, connection: FrontConnection, start_line: RequestStartLine
     ) -> HTTPMessageDelegate:
         """Return what serves a request."""
         path, _, query = start_line.path.partition("?")
@@ -52,7 +52,7 @@ class Front(HTTPServerConnectionDelegate):
 class _Chooser(HTTPMessageDelegate):
     __slots__ = ("_connection", "_front", "_inner", "_server")
 
-    def __init__(self, front: Front, server_conn: object, connection: HTTP1Connection) -> None:
+    def __init__(self, front: Front, server_conn: object, connection: FrontConnection) -> None:
         self._front = front
         self._server = server_conn
         self._connection = connection

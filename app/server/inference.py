@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from tornado.http1connection import HTTP1Connection
 from tornado.httputil import (
     HTTPHeaders,
     HTTPMessageDelegate,
@@ -31,6 +30,7 @@ from app.gateway.call import Call, ClientGone, Outcome, Sink
 from app.http import Headers
 from app.providers.base import Extra
 from app.server.caller import Access, account_scope, cors
+from app.server.front import FrontConnection
 from app.server.guard import Grant
 from app.tasks import spawn
 
@@ -129,7 +129,7 @@ class InferenceDelegate(HTTPMessageDelegate):
     )
 
     def __init__(
-        self, inference: Inference, entry: Entry, connection: HTTP1Connection, path: str, query: str
+        self, inference: Inference, entry: Entry, connection: FrontConnection, path: str, query: str
     ) -> None:
         self._inference = inference
         self._entry = entry
@@ -277,7 +277,7 @@ class HttpSink:
 
     __slots__ = ("_connection", "_extra", "_loop", "started", "written_at")
 
-    def __init__(self, connection: HTTP1Connection, extra: Headers = ()) -> None:
+    def __init__(self, connection: FrontConnection, extra: Headers = ()) -> None:
         self._connection = connection
         self._extra = extra
         self._loop = asyncio.get_running_loop()
@@ -288,8 +288,7 @@ class HttpSink:
         """Send the head of a streamed answer (chunked, or until close for HTTP/1.0)."""
         self.started = True
         self.written_at = self._loop.time()
-        fields = _fields((*headers, *self._extra))
-        self._connection.write_headers(_status_line(status), fields)
+        self._connection.send_head(_status(status), (*headers, *self._extra))
 
     async def write(self, data: bytes) -> None:
         """Send a piece; waits while the client does not read.
@@ -299,7 +298,7 @@ class HttpSink:
         """
         self.written_at = self._loop.time()
         try:
-            await self._connection.write(data)
+            await self._connection.send(data)
         except StreamClosedError as error:
             raise ClientGone from error
 
@@ -325,7 +324,7 @@ class HttpSink:
             return False
         if not stream.writing():
             self.written_at = self._loop.time()
-            _quiet(self._connection.write(data))
+            self._connection.send(data)
         return True
 
     def finish(self) -> None:
@@ -335,9 +334,7 @@ class HttpSink:
     def reply(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer."""
         self.started = True
-        fields = _fields((*headers, *self._extra))
-        fields["Content-Length"] = str(len(body))
-        _quiet(self._connection.write_headers(_status_line(status), fields, body))
+        self._connection.send_head(_status(status), (*headers, *self._extra), body)
         self._connection.finish()
 
     def abort(self) -> None:
@@ -361,22 +358,5 @@ def _peer_left(sock: socket.socket) -> bool:
         return True
 
 
-def _quiet(future: asyncio.Future[None]) -> None:
-    """Mark a write's failure as seen: the close callback handles a client that has gone."""
-    future.add_done_callback(_look)
-
-
-def _look(done: asyncio.Future[None]) -> None:
-    if not done.cancelled():
-        done.exception()
-
-
-def _status_line(status: int) -> ResponseStartLine:
-    return ResponseStartLine("HTTP/1.1", status, _REASONS.get(status, "Status"))
-
-
-def _fields(headers: Headers) -> HTTPHeaders:
-    fields = HTTPHeaders()
-    for key, value in headers:
-        fields.add(key, value)
-    return fields
+def _status(status: int) -> str:
+    return f"{status} {_REASONS.get(status, 'Status')}"

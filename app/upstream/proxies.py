@@ -7,6 +7,7 @@ Windows and macOS, the system's settings. ``direct`` as a setting means no proxy
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 from collections.abc import Callable, Mapping
@@ -79,6 +80,7 @@ def parse_proxy(text: str) -> str:
     return url
 
 
+@functools.lru_cache(maxsize=256)  # asked for every call, and always of the same few hosts
 def is_local(host: str) -> bool:
     """Say whether a host, as written, is this machine: loopback or unspecified, in any spelling.
 
