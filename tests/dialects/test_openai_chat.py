@@ -47,8 +47,8 @@ def with_file(file):
     return [name for name in NAMES if (CASES / name / file).exists()]
 
 
-def target_of(name, issuer="openai_chat"):
-    issuer = "google" if name == "thought_signature" else issuer
+def target_of(name):
+    issuer = {"thought_signature": "google", "unknown_fields": "openai"}.get(name, "openai_chat")
     official = name not in UNOFFICIAL and name != "thought_signature"
     return Target(ModelProfile("m"), issuer, official)
 
