@@ -15,6 +15,10 @@ from app.routing.snapshot import Snapshot, find
 __all__ = ["Capabilities", "Catalog", "NamePattern"]
 
 
+_MAX_PROFILES = 512
+"""Clients may ask for any name, so what is kept of their asking is bounded."""
+
+
 @dataclass(frozen=True, slots=True)
 class NamePattern:
     """A rule of the settings: models whose name matches belong to a provider."""
@@ -47,6 +51,10 @@ class Catalog:
     default: str | None = None
     snapshot: Snapshot = field(default_factory=dict)
     """Public model data; fills what neither the name nor the service tells."""
+    _profiles: dict[tuple[str, str, str], ModelProfile] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What ``profile`` has worked out; the catalog never changes, so it stays true."""
 
     def names(self, account: Account) -> Mapping[str, str]:
         """Return public name to upstream name for an account, as far as known."""
@@ -75,6 +83,15 @@ class Catalog:
         which knows single models where a name tells only the family; for the rest it is the
         other way round.
         """
+        key = (account.id, public, upstream_model)
+        known = self._profiles.get(key)
+        if known is None:
+            if len(self._profiles) >= _MAX_PROFILES:
+                self._profiles.clear()
+            known = self._profiles[key] = self._profile(account, public, upstream_model)
+        return known
+
+    def _profile(self, account: Account, public: str, upstream_model: str) -> ModelProfile:
         profile = _completed(
             profile_for(upstream_model, official=account.provider.official), self.snapshot
         )

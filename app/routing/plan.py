@@ -126,7 +126,7 @@ def _find(
         items = _resolve(name, accounts, catalog, ids)
         real = [item for item in items if not item.account.provider.demo]
         if number == 0:
-            demo_is_meant = not real
+            demo_is_meant = bool(items) and not real
         for item in items if demo_is_meant else real:
             found.setdefault((item.account.id, item.model), item)
     return list(found.values())

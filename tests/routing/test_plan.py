@@ -1,0 +1,432 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.accounts.roster import AccountState
+from app.errors import AccountError, NoRouteError, Retry
+from app.routing.catalog import NamePattern
+from app.routing.plan import Plan, nearest_models, no_account_error
+from tests.routing.accounts import account, catalog, demo, plan_for, tried
+
+NOW = 1_770_000_000.0
+HOME = account("openai/home")
+WORK = account("openai/work")
+CLAUDE = account("anthropic/main")
+GOOGLE = account("gemini/main")
+ROUTER = account("openrouter/main")
+ALL = (HOME, WORK, CLAUDE, GOOGLE, ROUTER, demo())
+
+
+def pattern(match, provider, priority=0):
+    return NamePattern(re.compile(match), provider, priority)
+
+
+def cooling(until, reason="busy"):
+    return AccountState("cooling", reason, until)
+
+
+# How a name finds its accounts
+
+
+@pytest.mark.parametrize(
+    ("model", "expected", "reason"),
+    [
+        ("claude-sonnet-4-5", [("anthropic/main", "claude-sonnet-4-5")], "family of anthropic"),
+        ("gpt-5", [("openai/home", "gpt-5"), ("openai/work", "gpt-5")], "family of openai"),
+        ("o3", [("openai/home", "o3"), ("openai/work", "o3")], "family of openai"),
+        ("gemini-3-pro", [("gemini/main", "gemini-3-pro")], "family of gemini"),
+        ("gemma-3-27b-it", [("gemini/main", "gemma-3-27b-it")], "family of gemini"),
+        ("demo-chat", [("demo/demo", "demo-chat")], "listed by demo"),
+        ("x/y:free", [("openrouter/main", "x/y:free")], "listed by openrouter"),
+        ("gpt-4o", [("openrouter/main", "gpt-4o")], "listed by openrouter"),
+        ("gemini/new-one", [("gemini/main", "new-one")], "prefix gemini/"),
+        ("openai/work/new", [("openai/work", "new")], "prefix openai/work/"),
+        ("openrouter/x/y:free", [("openrouter/main", "x/y:free")], "prefix openrouter/"),
+        ("openrouter/a/b/c", [("openrouter/main", "a/b/c")], "prefix openrouter/"),
+        ("demo/demo/demo-chat", [("demo/demo", "demo-chat")], "prefix demo/demo/"),
+    ],
+)
+def test_a_name_finds_its_accounts(model, expected, reason):
+    plan = plan_for(model, ALL, catalog({"openrouter/main": ["x/y:free", "gpt-4o"]}))
+    assert tried(plan) == expected
+    assert {c.reason for c in plan.candidates} == {reason}
+    assert plan.waiting == ()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "mistral-large",
+        "my-claude-3",  # a family is told by how a name begins
+        "Claude-Sonnet",
+        "o10",
+        "gemini-3-pro-aistudio",  # of a service that is not there
+        "openai/",
+        "openai/work/",
+        "/gpt-5",
+        "unheard/gpt-5",
+        " ",
+        "gpt",
+        "\0",
+        "x" * 100_000,
+    ],
+)
+def test_a_name_that_nobody_serves_is_refused(model):
+    with pytest.raises(NoRouteError) as caught:
+        plan_for(model, ALL)
+    assert caught.value.status == 404
+    assert caught.value.retry is Retry.NEVER
+    assert len(caught.value.message) < 300
+
+
+def test_each_earlier_step_hides_the_later_ones():
+    steps = [
+        ({"aliases": {"gpt-5": "openai/home/x"}}, [("openai/home", "x")]),
+        ({"listed": {"anthropic/main": ["gpt-5"]}}, [("anthropic/main", "gpt-5")]),
+        ({"patterns": (pattern("gpt", "gemini"),)}, [("gemini/main", "gpt-5")]),
+        ({}, [("openai/home", "gpt-5"), ("openai/work", "gpt-5")]),
+    ]
+    for number, (_, expected) in enumerate(steps):
+        known = {}
+        for settings, _ in steps[number:]:
+            known |= settings
+        assert tried(plan_for("gpt-5", ALL, catalog(**known))) == expected
+
+
+def test_a_listed_name_is_preferred_to_the_same_words_as_a_prefix():
+    known = catalog({"openrouter/main": ["openai/gpt-5"]})
+    assert tried(plan_for("openai/gpt-5", ALL, known)) == [("openrouter/main", "openai/gpt-5")]
+
+
+# Prefixes
+
+
+def test_a_label_means_that_account_alone():
+    for accounts in (ALL, ALL[::-1]):
+        assert tried(plan_for("openai/work/gpt-5", accounts)) == [("openai/work", "gpt-5")]
+
+
+def test_a_label_of_an_account_that_is_switched_off_is_not_taken_for_a_model():
+    off = account("openai/work", enabled=False)
+    states = {"openai/work": AccountState("disabled", "switched off in the settings")}
+    plan = plan_for("openai/work/gpt-5", (HOME, off), states=states)
+    assert plan.candidates == ()
+    assert plan.waiting == ((off, states["openai/work"]),)
+
+
+def test_a_label_out_of_scope_is_not_taken_for_a_model():
+    with pytest.raises(NoRouteError):
+        plan_for("openai/work/gpt-5", ALL, allows=lambda a, _: a.id == "openai/home")
+
+
+def test_a_vendor_that_is_also_a_label_is_told_by_the_list():
+    named = account("openrouter/meta")
+    known = catalog({"openrouter/main": ["meta/llama"]})
+    assert tried(plan_for("openrouter/meta/llama", (ROUTER, named), known)) == [
+        ("openrouter/main", "meta/llama"),
+        ("openrouter/meta", "llama"),
+    ]
+
+
+def test_the_longest_label_wins():
+    short, long = account("openai/a"), account("openai/a/b")
+    assert tried(plan_for("openai/a/b/m", (short, long))) == [("openai/a/b", "m")]
+    assert tried(plan_for("openai/a/m", (short, long))) == [("openai/a", "m")]
+
+
+def test_a_prefix_finds_the_public_names_of_a_mapping_and_no_others():
+    mapped = account("openai/home", models={"quick": "gpt-5-mini"})
+    assert tried(plan_for("quick", (mapped,))) == [("openai/home", "gpt-5-mini")]
+    plan = plan_for("openai/quick", (mapped,))
+    assert tried(plan) == [("openai/home", "gpt-5-mini")]
+    assert plan.candidates[0].public == "quick"
+    for name in ("openai/gpt-5-mini", "gpt-5-mini", "openai/home/gpt-5", "gpt-5"):
+        with pytest.raises(NoRouteError):
+            plan_for(name, (mapped,))
+
+
+# Aliases, chains, patterns
+
+
+@pytest.mark.parametrize(
+    ("aliases", "model", "expected"),
+    [
+        ({"fast": "gpt-5-mini"}, "fast", "gpt-5-mini"),
+        ({"a": "b", "b": "c", "c": "gpt-5"}, "a", "gpt-5"),
+        ({"gpt-5": "gpt-5"}, "gpt-5", "gpt-5"),
+        ({"gpt-5": "gpt-4o", "gpt-4o": "gpt-5"}, "gpt-5", "gpt-5"),
+        ({"a": "gpt-5", "gpt-5": "gpt-4o", "gpt-4o": "gpt-5"}, "a", "gpt-5"),
+        ({"a": "openai/gpt-5"}, "a", "gpt-5"),
+    ],
+)
+def test_aliases_are_followed_to_their_end_or_to_where_a_circle_closes(aliases, model, expected):
+    plan = plan_for(model, (HOME,), catalog(aliases=aliases))
+    assert tried(plan) == [("openai/home", expected)]
+    assert plan.model == model
+    assert plan.candidates[0].reason.startswith(f"alias {model}, ")
+
+
+names = st.sampled_from(["a", "b", "c", "gpt-5", "openai/a", "demo-chat", ""])
+
+
+@given(
+    st.dictionaries(names, names, max_size=7),
+    st.dictionaries(names, st.lists(names, min_size=1, max_size=3).map(tuple), max_size=3),
+    st.dictionaries(st.sampled_from([a.id for a in ALL]), st.lists(names), max_size=3),
+    names,
+)
+def test_any_settings_give_a_plan_or_a_refusal(aliases, chains, listed, model):
+    known = catalog(listed, aliases=aliases, chains=chains)
+    try:
+        plan = plan_for(model, ALL, known)
+    except NoRouteError:
+        return
+    found = tried(plan)
+    assert found
+    assert len(found) == len(set(found))
+    demos = [c.account.provider.demo for c in plan.candidates]
+    assert demos == sorted(demos, reverse=True), "the demo came behind a real account"
+
+
+def test_an_empty_name_means_the_default_and_is_refused_without_one():
+    known = catalog(default="fast", aliases={"fast": "gpt-5"})
+    assert tried(plan_for("", (HOME,), known)) == [("openai/home", "gpt-5")]
+    with pytest.raises(NoRouteError) as caught:
+        plan_for("", ALL)
+    assert (caught.value.status, caught.value.code) == (400, "model_missing")
+
+
+def test_a_chain_is_tried_name_by_name_and_each_account_and_model_once():
+    chains = {"best": ("claude-opus-4-5", "mini", "gpt-5", "nobody-has-this", "openai/home/gpt-5")}
+    known = catalog(chains=chains, aliases={"mini": "gpt-5", "top": "best"})
+    expected = [
+        ("anthropic/main", "claude-opus-4-5"),
+        ("openai/home", "gpt-5"),
+        ("openai/work", "gpt-5"),
+    ]
+    assert tried(plan_for("best", ALL, known)) == expected
+    assert tried(plan_for("top", ALL, known)) == expected
+
+
+def test_a_chain_may_name_itself():
+    known = catalog(chains={"gpt-5": ("gpt-5", "claude-opus-4-5")})
+    assert [m for _, m in tried(plan_for("gpt-5", ALL, known))] == [
+        "gpt-5",
+        "gpt-5",
+        "claude-opus-4-5",
+    ]
+
+
+def test_the_highest_pattern_with_an_account_decides_and_equals_keep_their_order():
+    patterns = (
+        pattern("^m-", "openai", 1),
+        pattern("^m-", "unheard", 9),
+        pattern("x$", "gemini", 5),
+        pattern("m", "anthropic", 5),
+    )
+    known = catalog(patterns=patterns)
+    assert tried(plan_for("m-x", ALL, known)) == [("gemini/main", "m-x")]
+    assert tried(plan_for("m-y", ALL, known)) == [("anthropic/main", "m-y")]
+    without = (HOME, WORK)
+    assert tried(plan_for("m-x", without, known)) == [
+        ("openai/home", "m-x"),
+        ("openai/work", "m-x"),
+    ]
+
+
+def test_a_pattern_sends_nothing_to_an_account_with_a_list_of_its_own():
+    listed = account("openai/home", models={"a": "a"})
+    known = catalog(patterns=(pattern("^m-", "openai"),))
+    assert tried(plan_for("m-1", (listed, WORK), known)) == [("openai/work", "m-1")]
+    with pytest.raises(NoRouteError):
+        plan_for("m-1", (listed,), known)
+
+
+# The order, and who is left out
+
+
+@given(st.permutations(ALL), st.sampled_from(["gpt-5", "openai/gpt-5", "both"]))
+def test_accounts_are_tried_in_the_order_of_the_settings(accounts, model):
+    known = catalog({"openai/work": ["both"], "openai/home": ["both"]})
+    order = [a.id for a in accounts if a.provider.id == "openai"]
+    for _ in range(2):  # the same at each call: the first account is kept while it can serve
+        assert [i for i, _ in tried(plan_for(model, accounts, known))] == order
+
+
+@given(st.lists(st.sampled_from(["ready", "cooling", "refused", "unusable"]), min_size=4))
+def test_every_account_is_either_asked_or_named_as_waiting(healths):
+    accounts = [account(f"openai/{number}") for number in range(len(healths))]
+    states = {a.id: AccountState(health) for a, health in zip(accounts, healths, strict=True)}
+    plan = plan_for("gpt-5", accounts, states=states)
+    ready = [a.id for a in accounts if states[a.id].health == "ready"]
+    assert [i for i, _ in tried(plan)] == ready
+    waiting = [a.id for a, _ in plan.waiting]
+    assert waiting == [a.id for a in accounts if a.id not in ready]
+
+
+def test_a_step_whose_accounts_all_rest_does_not_go_elsewhere_unasked():
+    known = catalog({"openrouter/main": ["gpt-5"]})
+    plan = plan_for("gpt-5", ALL, known, states={"openrouter/main": cooling(NOW + 9)})
+    assert plan.candidates == ()
+    assert [a.id for a, _ in plan.waiting] == ["openrouter/main"]
+
+
+def test_health_is_asked_for_the_name_at_the_service():
+    mapped = account("openai/home", models={"quick": "gpt-5-mini"})
+    plan = plan_for("quick", (mapped,), states={("openai/home", "gpt-5-mini"): cooling(NOW)})
+    assert plan.candidates == ()
+
+
+def test_an_account_that_is_switched_off_stands_in_nobodys_way():
+    off = account("openrouter/main", enabled=False)
+    states = {"openrouter/main": AccountState("disabled", "switched off in the settings")}
+    known = catalog({"openrouter/main": ["gpt-5", "only"]})
+    plan = plan_for("gpt-5", (off, HOME), known, states=states)
+    assert tried(plan) == [("openai/home", "gpt-5")]
+    plan = plan_for("only", (off, HOME), known, states=states)
+    assert (plan.candidates, plan.waiting) == ((), ((off, states["openrouter/main"]),))
+
+
+def test_only_accounts_in_the_callers_scope_are_asked():
+    def asked(account, model):
+        return (account.id, model) == ("openai/work", "fast")
+
+    known = catalog(aliases={"fast": "gpt-5"})
+    assert tried(plan_for("fast", ALL, known, allows=asked)) == [("openai/work", "gpt-5")]
+    with pytest.raises(NoRouteError):
+        plan_for("gpt-5", ALL, known, allows=asked)
+
+
+@pytest.mark.parametrize(
+    ("model", "client", "dialect"),
+    [
+        ("gpt-5", "openai_chat", "openai_chat"),
+        ("gpt-5", "anthropic", "openai_responses"),
+        ("gpt-5-pro", "openai_chat", "openai_responses"),
+        ("gpt-4o-audio-preview", "anthropic", "openai_chat"),
+        ("claude-opus-4-5", "gemini", "anthropic"),
+    ],
+)
+def test_the_callers_dialect_is_kept_where_it_is_spoken(model, client, dialect):
+    candidate = plan_for(model, (HOME, CLAUDE), client=client).candidates[0]
+    assert candidate.dialect == dialect
+
+
+# The demo
+
+
+def test_the_demo_is_never_what_a_real_model_falls_back_to():
+    chains = {"c": ("gpt-5", "demo-chat")}
+    known = catalog({"openai/home": ["demo-chat"]}, chains=chains)
+    assert tried(plan_for("c", (HOME, demo()), known)) == [
+        ("openai/home", "gpt-5"),
+        ("openai/home", "demo-chat"),
+    ]
+    assert tried(plan_for("demo-chat", (demo(), HOME), known)) == [("openai/home", "demo-chat")]
+    busy = plan_for("c", (CLAUDE, HOME, demo()), known, states={"openai/home": cooling(NOW + 1)})
+    assert busy.candidates == ()
+
+
+def test_the_demo_does_not_stand_in_for_an_account_that_is_missing_or_off():
+    known = catalog(chains={"c": ("gpt-5", "demo-chat")})
+    with pytest.raises(NoRouteError):
+        plan_for("c", (demo(),), known)
+    off = account("openai/home", enabled=False)
+    plan = plan_for("c", (off, demo()), known, states={off.id: AccountState("disabled", "off")})
+    assert plan.candidates == ()
+
+
+def test_a_chain_that_begins_with_the_demo_may_go_on_with_it():
+    known = catalog(chains={"c": ("demo-error-429", "demo-chat")})
+    assert tried(plan_for("c", (HOME, demo()), known)) == [
+        ("demo/demo", "demo-error-429"),
+        ("demo/demo", "demo-chat"),
+    ]
+
+
+# What a refusal says
+
+
+def test_a_mistyped_name_is_told_the_nearest_ones():
+    known = catalog(
+        {"openrouter/main": ["llama-3.3-70b", "qwen-3"]},
+        aliases={"fast": "gpt-5"},
+        chains={"llama-chain": ("gpt-5",)},
+    )
+    assert nearest_models("llama-3.3-70", (ROUTER,), known) == ["llama-3.3-70b", "llama-chain"]
+    assert nearest_models("fats", (ROUTER,), known) == ["fast"]
+    assert nearest_models("zzz", (ROUTER,), known) == []
+    with pytest.raises(NoRouteError) as caught:
+        plan_for("qwen3", (ROUTER,), known)
+    assert caught.value.hint == "Did you mean qwen-3?"
+
+
+@given(st.text(max_size=30), st.lists(st.text(max_size=10), max_size=8))
+def test_at_most_three_known_names_are_suggested(model, listed):
+    near = nearest_models(model, (ROUTER,), catalog({"openrouter/main": listed}))
+    assert len(near) <= 3
+    assert set(near) <= set(listed)
+
+
+def test_names_out_of_scope_are_not_suggested():
+    known = catalog({"openrouter/main": ["secret-model"]})
+    with pytest.raises(NoRouteError) as caught:
+        plan_for("secret-modle", ALL, known, allows=lambda a, _: a.provider.id == "openai")
+    assert "secret-model" not in caught.value.text.replace("secret-modle", "")
+
+
+@pytest.mark.parametrize(
+    ("accounts", "word"),
+    [((), "No account is set up yet"), ((demo(),), "demo-chat"), ((HOME,), "`dragoman models`")],
+)
+def test_the_hint_fits_what_is_set_up(accounts, word):
+    with pytest.raises(NoRouteError) as caught:
+        plan_for("zzzzzzzzzz", accounts)
+    assert word in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("wait", "shown"),
+    [
+        (-5.0, "1 s"),
+        (0.0, "1 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (61.0, "1 min 1 s"),
+        (600.0, "10 min"),
+        (650.0, "10 min"),
+        (3599.6, "1 h 0 min"),
+        (90_000.0, "25 h 0 min"),
+    ],
+)
+def test_a_rest_is_told_in_words_and_never_in_the_past(wait, shown):
+    error = no_account_error(Plan("m", (), ((HOME, cooling(NOW + wait)),)), NOW, show_labels=True)
+    assert f"home: busy, tried again in {shown})" in error.message
+    assert error.retry_after_s == pytest.approx(max(1.0, wait))
+
+
+def test_all_resting_is_429_with_the_soonest_time():
+    waiting = (
+        (HOME, cooling(NOW + 60)),
+        (WORK, cooling(NOW + 7)),
+        (CLAUDE, AccountState("refused", "not allowed")),
+    )
+    error = no_account_error(Plan("m", (), waiting), NOW, show_labels=True)
+    assert isinstance(error, AccountError)
+    assert (error.status, error.code, error.retry_after_s) == (429, "accounts_cooling", 7)
+
+
+def test_all_needing_a_person_is_503_without_a_time():
+    waiting = ((HOME, AccountState("unusable", "it has no api_key")),)
+    error = no_account_error(Plan("m", (), waiting), NOW, show_labels=True)
+    assert (error.status, error.code, error.retry_after_s) == (503, "accounts_unavailable", None)
+    assert "doctor" in error.hint
+
+
+def test_labels_are_not_shown_to_callers_with_a_key():
+    waiting = tuple((a, AccountState("unusable", "no key")) for a in (HOME, WORK))
+    hidden = no_account_error(Plan("m", (), waiting), NOW, show_labels=False).message
+    assert "home" not in hidden
+    assert hidden.count("openai: no key") == 1
