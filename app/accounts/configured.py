@@ -32,7 +32,7 @@ def configured_accounts(
     for name, section in config.providers.items():
         provider = _provider(name, section)
         if provider is None:
-            if section.keyed_accounts(name):
+            if section.kind is None and section.keyed_accounts(name):
                 problems.append(
                     ConfigProblem(
                         file,
