@@ -5,11 +5,12 @@ A client sends back, unchanged, the opaque text that came with a thought (Anthro
 came from another vendor, its signature is put into that slot in this envelope, so that it
 survives the client's history and reaches its issuer again, and never anyone else.
 
-Envelope: ``DGCSEAL1.`` + base64url without padding of the JSON ``[issuer, value, extra]``. It is
+Envelope: ``DRAGOMANXSEALX01.`` + base64url without padding of the JSON ``[issuer, value, extra]``. It is
 not secret and needs no proof: whoever made it can only make its issuer refuse it. Its alphabet is
-accepted in all three slots. Gemini wants base64: there the six bytes that base64 writes as
-``DGCSEAL1`` lead, and the envelope follows, so that one search finds both forms. The mark is in
-capitals because bodies are mostly small letters, in which it is looked for four times as fast.
+accepted in all three slots. Gemini wants base64: there the twelve bytes that base64 writes as
+``DRAGOMANXSEALX01`` lead, and the envelope follows, so that one search finds both forms. The mark is in
+capitals because bodies are mostly small letters, and long, because a search skips ahead by the
+length of what it looks for: it is looked for in every body.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from app.canonical.parts import Json, Signature
 
 __all__ = ["MARK", "SEAL_MARK", "open_seal", "seal"]
 
-MARK = "DGCSEAL1."
-SEAL_MARK = b"DGCSEAL1"
+MARK = "DRAGOMANXSEALX01."
+SEAL_MARK = b"DRAGOMANXSEALX01"
 """In every request body that holds a sealed signature, in either form."""
+_LEAD = SEAL_MARK.decode()
 _GEMINI_LEAD = base64.b64decode(SEAL_MARK)
 
 _decode = msgspec.json.Decoder(tuple[str, str, dict[str, Any]]).decode
@@ -51,7 +53,7 @@ def seal(
 
 def open_seal(value: str) -> tuple[Signature, dict[str, Json]] | None:
     """Return what an envelope carries, or None when ``value`` is no envelope of ours."""
-    if value.startswith("DGCSEAL1") and not value.startswith(MARK):
+    if value.startswith(_LEAD) and not value.startswith(MARK):
         try:
             value = base64.b64decode(value, validate=True)[len(_GEMINI_LEAD) :].decode("ascii")
         except (binascii.Error, UnicodeDecodeError, ValueError):

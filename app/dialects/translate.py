@@ -106,12 +106,13 @@ def translate(
         target: for whom the body is.
         request: the decoded request; needed only when the grade is ``translated``.
         edits: same-dialect edits that this candidate needs (vendor identity, service quirks).
-        verbatim_ok: False where the caller's surface is not the dialect itself (completions).
+        verbatim_ok: False where the caller's surface is not the dialect itself (completions), and
+            for a body that ``carries_seal``.
 
     Raises:
         TranslationError: the target cannot express the content.
     """
-    if client.name == upstream.name and verbatim_ok and not carries_seal(raw):
+    if client.name == upstream.name and verbatim_ok:
         changes = dict(edits)
         if (
             "model" in head

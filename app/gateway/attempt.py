@@ -35,7 +35,6 @@ from app.dialects.tap import Tap
 from app.dialects.translate import (
     StreamPipe,
     Translation,
-    carries_seal,
     decode_reply,
     encode_whole,
     translate,
@@ -157,9 +156,9 @@ class Attempt:
         provider = account.provider
         # A variant is a form of the answer that no service is asked for.
         plain = call.surface is None and not work.peek.variant
-        same = candidate.dialect == call.dialect.name and plain
+        same = candidate.dialect == call.dialect.name and plain and not work.sealed
         request: ChatRequest | None = None
-        if not same or carries_seal(call.raw):
+        if not same:
             request = self._gateway.replay.attach(call.owner, work.request())
         edits = (
             {}
@@ -176,7 +175,7 @@ class Attempt:
             Target(profile, provider.issuer, provider.official),
             request=request,
             edits=edits,
-            verbatim_ok=plain,
+            verbatim_ok=same,
         )
 
     def _request(self, translation: Translation) -> HttpRequest:

@@ -7,12 +7,22 @@ from dataclasses import replace
 import msgspec
 
 from app.canonical.failure import Failure, failure_of
-from app.canonical.parts import Media, Opaque, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
+from app.canonical.parts import (
+    Json,
+    Media,
+    Opaque,
+    Part,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 from app.canonical.profile import Target
 from app.canonical.request import ChatRequest, ServerTool
-from app.dialects.base import dump, patch_object
+from app.dialects.base import Delete, dump, patch_object
+from app.dialects.identity import identity_edits
 from app.dialects.tools import fit_tools
-from app.dialects.translate import carries_seal
 from app.errors import AppError, TranslationError, UpstreamError
 from app.gateway.call import Outcome, Sink
 from app.gateway.resources import Resources
@@ -72,17 +82,21 @@ async def _ask(
         return None
     upstream = gateway.dialects[dialect_name]
     outcome.account, outcome.served, outcome.dialect = account.id, candidate.model, dialect_name
-    same = dialect_name == call.dialect.name and not carries_seal(call.raw)
-    renamed = "model" in work.head and work.peek.model != candidate.model
+    same = dialect_name == call.dialect.name and not work.sealed
+    edits: dict[str, Json | Delete] = {}
+    if same and dialect_name not in provider.vendors:
+        edits |= identity_edits(dialect_name, work.head)
+    if same and "model" in work.head and work.peek.model != candidate.model:
+        edits["model"] = candidate.model
     profile = gateway.catalog.profile(account, candidate.public, candidate.model)
     target = Target(profile, provider.issuer, provider.official)
     try:
-        if same and not renamed:
+        if same and not edits:
             outcome.grade = "verbatim"
             body = call.raw
         elif same:
             outcome.grade = "patched"
-            body = patch_object(work.head, {"model": candidate.model})
+            body = patch_object(work.head, edits)
         else:
             outcome.grade = "translated"
             fitted, _ = fit_tools(work.request(), upstream.name, target)

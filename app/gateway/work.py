@@ -9,6 +9,7 @@ import msgspec
 
 from app.canonical.request import ChatRequest
 from app.dialects.base import Peek, ReplyContext, decode_object
+from app.dialects.translate import carries_seal
 from app.gateway.call import Call
 from app.routing.plan import Plan
 
@@ -24,6 +25,14 @@ class Work:
     plan: Plan
     head: Mapping[str, msgspec.Raw]
     _request: ChatRequest | None = None
+    _sealed: bool | None = None
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the body holds a sealed signature of another vendor."""
+        if self._sealed is None:
+            self._sealed = carries_seal(self.call.raw)
+        return self._sealed
 
     def request(self) -> ChatRequest:
         """Return the decoded request.

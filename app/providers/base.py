@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -149,7 +149,9 @@ class Provider:
             fields[name] = (name, f"Bearer {credential.secret}" if bearer else credential.secret)
         for key, value in account_headers:
             fields[key.lower()] = (key, value)
-        return replace(request, headers=tuple(fields.values()))
+        return HttpRequest(
+            request.method, request.url, tuple(fields.values()), request.body, request.proxy
+        )
 
     def list_models(self, base_url: str) -> HttpRequest:
         """Return the call that lists the models."""
@@ -200,8 +202,9 @@ def _parse_row(row: object) -> ModelFacts | None:
 
 
 def _count(value: object) -> int | None:
-    known = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    return value if known and isinstance(value, int) else None
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        return None
+    return value
 
 
 USER_AGENT = "dragoman/0.1"

@@ -128,6 +128,8 @@ class ResponsesSocket(StrictWebSocketHandler, Page):
         inference = self.sockets.inference
         while True:
             message = await self._queue.get()
+            if self.ws_connection is None:
+                return  # closed by us; what the client sent before it knew is not asked any more
             inference.began()
             try:
                 await self._answer(message)

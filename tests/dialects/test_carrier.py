@@ -12,6 +12,7 @@ from app.canonical.parts import Signature
 from app.dialects.carrier import MARK, SEAL_MARK, open_seal, seal
 from app.dialects.translate import carries_seal
 
+LEAD = SEAL_MARK.decode()
 SIGNATURE = Signature("anthropic", "EqQBCgIYAhIM+/=")
 EXTRA = {"redacted": True, "id": "rs_1"}
 
@@ -83,12 +84,12 @@ def test_a_changed_seal_never_raises(place, character, gemini):
         "skip_thought_signature_validator",
         f" {seal(SIGNATURE)}",
         seal(SIGNATURE).lower(),
-        "DGCSEAL1",
-        "DGCSEAL1!",
-        "DGCSEAL1é",
-        "DGCSEAL2" + seal(SIGNATURE)[8:],
-        base64.b64encode(base64.b64decode("DGCSEAL1") + b"no envelope").decode(),
-        base64.b64encode(base64.b64decode("DGCSEAL1") + "é".encode()).decode(),
+        "DRAGOMANXSEALX01",
+        "DRAGOMANXSEALX01!",
+        "DRAGOMANXSEALX01é",
+        "DRAGOMANXSEALX02" + seal(SIGNATURE)[16:],
+        base64.b64encode(base64.b64decode("DRAGOMANXSEALX01") + b"no envelope").decode(),
+        base64.b64encode(base64.b64decode("DRAGOMANXSEALX01") + "é".encode()).decode(),
         MARK,
         f"{MARK}é",
         f"{MARK}A",
