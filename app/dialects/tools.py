@@ -174,7 +174,11 @@ def fit_tools(
         return request, ToolNames()
     choice = request.tool_choice
     if choice is not None and choice.names:
-        spaces = {t.name: t.namespace for t in request.tools if isinstance(t, Tool)}
+        spaces: dict[str, str | None] = {}
+        for tool in request.tools:
+            # A choice says no namespace: it means the tool without one, else the first declared.
+            if isinstance(tool, Tool) and (tool.namespace is None or tool.name not in spaces):
+                spaces[tool.name] = tool.namespace
         names = tuple(rename(n, spaces.get(n), n in customs) for n in choice.names)
         choice = ToolChoice(choice.mode, names, choice.native)
     return (
