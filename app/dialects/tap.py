@@ -23,7 +23,7 @@ __all__ = ["Tap"]
 _TAIL_BYTES = 64 * 1024
 """What is kept of the end. A final event longer than this (Responses repeats the whole answer
 there) is found by its beginning, see ``Dialect.final_names``."""
-_END_BYTES = 2048
+_END_BYTES = (512, 4096)
 """How much of that is looked at first: in nearly every stream it holds all that matters."""
 _WINDOW_BYTES = 64
 """How much of a chunk is looked at again with the next one: more than a match is long."""
@@ -118,10 +118,13 @@ class Tap:
         else:
             self.final = data = b"".join(self._tail)
             self._tail.clear()
-            start = data.rfind(b"\n\n", 0, max(len(data) - _END_BYTES, 0)) + 1
-            sights = self._read(data[start:])
-            if start and not any(sight.terminal or sight.failure for sight in sights):
-                sights = self._read(data)
+            for size in (*_END_BYTES, len(data)):
+                start = data.rfind(b"\n\n", 0, max(len(data) - size, 0)) + 1
+                sights = self._read(data[start:])
+                ended = any(sight.terminal or sight.failure for sight in sights)
+                counted = size > _END_BYTES[0] or any(sight.usage for sight in sights)
+                if not start or (ended and counted):
+                    break
         for sight in sights:
             self._take(sight)
 

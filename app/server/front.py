@@ -362,6 +362,7 @@ class FrontConnection(HTTP1Connection):
     """One request of a connection: Tornado's, with our checks before its parser."""
 
     context: FrontContext
+    _unsent_head: bytes = b""
 
     @property
     def has_head(self) -> bool:
@@ -381,7 +382,8 @@ class FrontConnection(HTTP1Connection):
 
         Tornado's ``write_headers`` does the same at three times the cost. Without a body the
         answer is chunked (until the connection's end for HTTP/1.0); send it with ``send`` and end
-        it with ``finish``, as also after a whole body.
+        it with ``finish``, as also after a whole body. The head of such an answer leaves with its
+        first piece.
 
         Args:
             status_line: ``200 OK``.
@@ -408,8 +410,10 @@ class FrontConnection(HTTP1Connection):
         except UnicodeEncodeError as error:
             raise BugError("A header field of an answer is not latin-1.") from error
         self._chunking_output = chunked
-        if not self.stream.closed():
-            self._pending_write = self.stream.write(data + body if body else data)
+        if body is None:
+            self._unsent_head = data
+        elif not self.stream.closed():
+            self._pending_write = self.stream.write(data + body)
 
     def send(self, data: bytes) -> asyncio.Future[None]:
         """Send a piece of a body; the future ends when the connection has taken it.
@@ -420,9 +424,18 @@ class FrontConnection(HTTP1Connection):
             StreamClosedError: the connection is closed; also raised by the future.
         """
         if self._chunking_output and data:  # an empty chunk would be the end
-            data = b"%x\r\n%b\r\n" % (len(data), data)
+            data = b"%b%x\r\n%b\r\n" % (self._unsent_head, len(data), data)
+        else:
+            data = self._unsent_head + data
+        self._unsent_head = b""
         self._pending_write = written = self.stream.write(data)
         return written
+
+    def finish(self) -> None:
+        """End the answer."""
+        if self._unsent_head and not self.stream.closed():
+            self.send(b"")
+        super().finish()
 
     def _read_body(
         self, code: int, headers: HTTPHeaders, delegate: HTTPMessageDelegate
