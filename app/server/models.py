@@ -70,6 +70,7 @@ def _anthropic(rows: Sequence[ModelRow], single: bool) -> JsonObject:
             "id": row.id,
             "display_name": row.display_name or row.id,
             "created_at": datetime.fromtimestamp(row.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "lifecycle": "active",  # what is listed can be called
         }
         if row.context is not None:
             model["max_input_tokens"] = row.context
