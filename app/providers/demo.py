@@ -106,7 +106,7 @@ def script(request: ChatRequest) -> Iterator[tuple[float, list[Event]]]:
     answer = _understood(request)
     pause = 1.0 if request.model == "demo-slow" else 0.0
     yield 0.0, [PartStarted(index, Text(""))]
-    said: list[str] = []
+    said = 0
     stop: StopReason = "end"
     limit = request.max_tokens
     for number, word in enumerate(_words(answer)):
@@ -129,13 +129,10 @@ def script(request: ChatRequest) -> Iterator[tuple[float, list[Event]]]:
                 ],
             )
             return
-        said.append(word)
+        said += 1
         yield pause, [TextDelta(index, word)]
-    usage = Usage(
-        input=prompt,
-        output=_count("".join(said)) + _count(thought),
-        reasoning=_count(thought) if thought else None,
-    )
+    thoughts = len(_words(thought))
+    usage = Usage(input=prompt, output=said + thoughts, reasoning=thoughts or None)
     yield 0.0, [PartEnded(index), Finished(stop, usage)]
 
 

@@ -16,6 +16,10 @@ _MOST_VALUES = 2_000
 _MOST_ITEMS = 64
 _LONGEST = 4_096
 """Characters that a stated least length is believed."""
+_LARGEST = 1e300
+"""Whole numbers may be longer than arithmetic with fractions can bear."""
+_SMALLEST_STEP = 1e-9
+"""Every value is near enough to a multiple of less."""
 _FORMATS = {
     "date-time": "2026-01-01T00:00:00Z",
     "date": "2026-01-01",
@@ -132,12 +136,10 @@ class _Maker:
             return []
         first = schema.get("prefixItems")
         made = [self.make(item, depth + 1) for item in first] if isinstance(first, list) else []
-        least = schema.get("minItems")
-        most = schema.get("maxItems")
         items = schema.get("items")
-        wanted = least if isinstance(least, int) else 1 if isinstance(items, dict) else 0
-        if isinstance(first, list) and not isinstance(least, int):
-            wanted = 0
+        least, most = schema.get("minItems"), schema.get("maxItems")
+        usual = 1 if isinstance(items, dict) and not made else 0
+        wanted = least if isinstance(least, int) else usual
         if isinstance(most, int):
             wanted = min(wanted, most)
         while len(made) < min(wanted, _MOST_ITEMS):
@@ -186,7 +188,7 @@ def _number(schema: JsonObject, *, whole: bool) -> Json:
         return (bottom + top) / 2
     value: float = min(max(1, low), high)
     multiple = _bound(schema, "multipleOf")
-    if multiple is not None and multiple > 0:
+    if multiple is not None and multiple > _SMALLEST_STEP:
         # Floor division of whole numbers is exact, however large they are.
         value = -(-value // multiple) * multiple
         if value > high:
@@ -196,5 +198,6 @@ def _number(schema: JsonObject, *, whole: bool) -> Json:
 
 def _bound(schema: JsonObject, key: str) -> float | None:
     value = schema.get(key)
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if known and isinstance(value, int | float) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) <= _LARGEST else None

@@ -18,7 +18,7 @@ OPENAI = Provider(
     family=re.compile(r"(gpt-|o[1-9](-|$)|chatgpt-|codex-|text-embedding-|dall-e-|computer-use-)"),
     dialect_rules=(
         (re.compile(r"-pro(-|$)|codex|deep-research|computer-use"), ("openai_responses",)),
-        (re.compile(r"-audio-|-search-preview|-transcribe"), ("openai_chat",)),
+        (re.compile(r"-audio(-|$)|-search-preview|-transcribe"), ("openai_chat",)),
     ),
     forward=frozenset({"openai-beta", "openai-organization", "openai-project"}),
     vendors=frozenset({"openai_chat", "openai_responses"}),

@@ -16,7 +16,7 @@ from app.canonical.events import (
 )
 from app.canonical.failure import Failure, cut_stream
 from app.canonical.fold import Fold, fold, merge_native, unfold
-from app.canonical.parts import Native, Reasoning, Signature, Text
+from app.canonical.parts import Media, Native, Reasoning, Refusal, Signature, Text
 from app.canonical.usage import Usage
 from tests.canonical.strategies import responses
 
@@ -96,6 +96,27 @@ def test_annotations_are_appended_to_the_open_part_only():
     )
     assert told.parts[0].native.fields == {"annotations": ["x", "x"]}
     assert told.parts[1] == Text("b")
+
+
+def test_annotations_of_a_part_that_has_no_place_for_them_are_left_out():
+    image = Media("image", data="aa")
+    note = Annotated(0, Native("gemini", {"citation": "x"}))
+    told = fold([PartStarted(0, image), note, PartEnded(0), Finished("end")])
+    assert told.parts == (image,)
+
+
+def test_native_fields_of_the_start_and_the_end_are_merged():
+    start = Started("i", "m", native=Native("gemini", {"a": [1], "b": 1}))
+    assert fold([start, Finished("end")]).native == start.native
+    end = Finished("end", native=Native("gemini", {"a": [2], "c": 3}))
+    assert fold([start, end]).native == Native("gemini", {"a": [1, 2], "b": 1, "c": 3})
+    foreign = Finished("end", native=Native("anthropic", {"d": 4}))
+    assert fold([start, foreign]).native == foreign.native
+
+
+def test_a_signature_for_a_part_that_has_none_is_left_out():
+    events = [PartStarted(0, Refusal("no")), SignatureDelta(0, Signature("google", "x"))]
+    assert fold([*events, PartEnded(0), Finished("end")]).parts == (Refusal("no"),)
 
 
 def test_a_failure_is_the_result_whatever_came_before():
