@@ -107,12 +107,13 @@ _BY_WORD: dict[str, _Verdict] = {
     "server_error": _SERVER,
 }
 _VAGUE: dict[str, _Verdict] = {
-    # Types that stand on errors of many meanings: read after the text and, for 401 … 429,
-    # after the status.
+    # Types that stand on errors of many meanings: read after the text and after a status that
+    # says more.
     "invalid_request_error": _REQUEST,
     "invalid_request": _REQUEST,
     "bad_request_error": _REQUEST,
 }
+_TELLING = (401, 402, 403, 404, 408, 409, 413, 429)
 _CONTEXT_TEXT = re.compile(
     r"maximum context length|context[ _]length[ _]exceeded|exceeds the context window"
     r"|prompt is too long|exceed(?:s|ed)? (?:the )?(?:model'?s )?(?:maximum )?context"
@@ -236,7 +237,7 @@ def _judge(
     if by_text is not None:
         return by_text
     vague = _VAGUE.get((kind_word or code or "").lower())
-    if vague is not None and status not in (401, 402, 403, 404, 429):
+    if vague is not None and status not in _TELLING:
         return vague
     return _judge_status(status, known)
 
