@@ -57,7 +57,7 @@ from app.dialects.anthropic_values import (
     rest_of,
     unique_id,
 )
-from app.dialects.sse import SseParser
+from app.dialects.sse import Frame, SseParser
 from app.errors import RequestError, Retry, UpstreamError
 
 __all__ = [
@@ -160,24 +160,23 @@ class AnthropicDecoder:
         except UpstreamError as error:
             self._fail(failure_of(error), out)
             return out
-        for frame in frames:
-            self._guarded(frame.data, frame.event, out)
+        self._take_all(frames, out)
         return out
 
     def close(self) -> list[Event]:
         """Return what the end of the stream brings; see ``StreamDecoder``."""
         out: list[Event] = []
-        for frame in self._parser.close():
-            self._guarded(frame.data, frame.event, out)
+        self._take_all(self._parser.close(), out)
         if not self._done:
             self._fail(cut_stream(), out)
         return out
 
-    def _guarded(self, data: bytes, event: str, out: list[Event]) -> None:
-        if self._done:
-            return
+    def _take_all(self, frames: list[Frame], out: list[Event]) -> None:
         try:
-            self._take(data, event, out)
+            for event, data in frames:
+                if self._done:
+                    return
+                self._take(data, event, out)
         except _WIRE_FAULTS as fault:
             detail = fault.message if isinstance(fault, RequestError) else ""
             self._fail(_malformed(detail), out)
@@ -194,11 +193,16 @@ class AnthropicDecoder:
             raise
         kind = wire.type or event
         if kind == "content_block_delta":
-            block = self._open
+            block, delta = self._open, wire.delta
             if block is None or block.wire != wire.index:
                 self._hold(wire.index, data)
-            elif wire.delta is not None:
-                self._delta(block, wire.delta, data, out)
+            elif delta is None:
+                return
+            elif delta.type == "text_delta" and type(block.part) is Text:
+                if delta.text:
+                    out.append(TextDelta(block.index, delta.text))
+            else:
+                self._delta(block, delta, data, out)
         elif kind == "content_block_stop":
             self._stop_block(wire.index, data, out)
         elif kind == "ping":
@@ -323,10 +327,7 @@ class AnthropicDecoder:
     def _delta(self, block: _Block, delta: _Delta, data: bytes, out: list[Event]) -> None:
         kind = delta.type
         part = block.part
-        if kind == "text_delta" and isinstance(part, Text):
-            if delta.text:
-                out.append(TextDelta(block.index, delta.text))
-        elif kind == "input_json_delta" and isinstance(part, ToolCall):
+        if kind == "input_json_delta" and isinstance(part, ToolCall):
             if delta.partial_json:
                 block.fed = True
                 out.append(ArgumentsDelta(block.index, delta.partial_json))
