@@ -104,3 +104,19 @@ def test_settings_are_found_by_public_name_before_the_services():
     assert profile("vendor/fast-1", MAPPED, "fast", capabilities=known).context == 1
     del known["fast"]
     assert profile("vendor/fast-1", MAPPED, "fast", capabilities=known).context == 2
+
+
+def test_a_profile_is_worked_out_once_per_account_and_name():
+    known = catalog(capabilities={"fast": Capabilities(context=1)})
+    first = known.profile(OPENAI, "gpt-5", "gpt-5")
+    assert known.profile(OPENAI, "gpt-5", "gpt-5") is first
+    assert known.profile(ROUTER, "gpt-5", "gpt-5") != first
+    assert known.profile(OPENAI, "fast", "gpt-5").context == 1
+
+
+def test_profiles_stay_right_however_many_names_are_asked_for():
+    known = catalog()
+    expected = known.profile(OPENAI, "gpt-5", "gpt-5")
+    for number in range(5_000):
+        assert known.profile(ROUTER, "m", f"m{number}").name == f"m{number}"
+    assert known.profile(OPENAI, "gpt-5", "gpt-5") == expected
