@@ -44,7 +44,7 @@ from app.gateway.resources import GatewayLimits
 from app.gateway.tokenizer import Tokenizer
 from app.http import HttpRequest, Limits, StreamedReply
 from app.instance import Instance
-from app.keys import KeyIndex, KeyRecord
+from app.keys import KeyIndex, KeyKind, KeyRecord
 from app.paths import Paths, asset
 from app.providers import DEMO
 from app.providers.base import ModelFacts
@@ -548,7 +548,7 @@ class Service:
         """Make a key from a JSON body (``label``, ``kind``, ``expires_at``, scopes)."""
         try:
             wanted = msgspec.json.decode(body, type=_NewKey)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise RequestError(f"The body is wrong: {error}.", code="invalid_json") from error
         scopes = {
             name: names
@@ -607,7 +607,7 @@ class Service:
 
 class _NewKey(msgspec.Struct, forbid_unknown_fields=True):
     label: str = ""
-    kind: Any = "client"
+    kind: KeyKind = "client"
     expires_at: float | None = None
     providers: list[str] | None = None
     models: list[str] | None = None
