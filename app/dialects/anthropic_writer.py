@@ -75,7 +75,7 @@ _DELTA_FIELDS = frozenset({"stop_details", "container"})
 
 def _safe(data: bytes) -> bytes:
     """Escape the line separators of Unicode, at which some clients wrongly cut lines."""
-    if b"\xe2\x80" in data:
+    if b"\xe2" in data:  # one byte is found several times as fast as three
         return data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
     return data
 

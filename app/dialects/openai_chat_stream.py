@@ -81,6 +81,7 @@ from app.dialects.openai_chat_thought import (
     decode_usage,
     detail_text,
     details_signature,
+    field_signature,
     open_detail,
     sealed_part,
     usage_extras,
@@ -142,6 +143,7 @@ class _Slot:
         "ended",
         "held",
         "index",
+        "key",
         "kind",
         "name",
         "open",
@@ -163,6 +165,8 @@ class _Slot:
         self.balance = _Balance()
         self.size = 0
         self.call_id = ""
+        self.key = ""
+        """Field of an unsigned thought."""
         """The id as the service gave it."""
         self.name = ""
         self.custom = False
@@ -449,6 +453,7 @@ class ChatStreamDecoder:
         slot = self._slots[-1] if self._slots else None
         if slot is None or slot.kind != "reasoning" or slot.ended:
             slot = self._begin("reasoning", Reasoning(native=native_of({}, list(keys))))
+            slot.key = keys[0] if keys else ""
         if text:
             slot.size += len(text)
             self._put(slot, ReasoningDelta(slot.index, text))
@@ -479,6 +484,7 @@ class ChatStreamDecoder:
                 return
             slot = self._begin("reasoning", replace(sealed_part(signature, extra), signature=None))
         self._put(slot, SignatureDelta(slot.index, signature))
+        slot.key = ""
         if wanted == "reasoning":
             slot.ended = True
             self._advance()
@@ -591,8 +597,17 @@ class ChatStreamDecoder:
             else:
                 fields: JsonObject = {"reasoning_details": slot.details}
                 self._out.append(Annotated(slot.index, Native(NAME, fields)))
+                self._sign_field(slot)
+        else:
+            self._sign_field(slot)
         slot.closed = True
         self._out.append(PartEnded(slot.index))
+
+    def _sign_field(self, slot: _Slot) -> None:
+        if slot.key:
+            signature = field_signature(slot.key, self._issuer)
+            if signature is not None:
+                self._out.append(SignatureDelta(slot.index, signature))
 
     # Ends
 

@@ -4,7 +4,10 @@ Reasoning has no place in OpenAI's own API. Compatible servers write ``reasoning
 ``reasoning`` (text) and ``reasoning_details`` (a list whose items carry text, signatures and
 encrypted thought; https://openrouter.ai/docs/guides/best-practices/reasoning-tokens). The whole
 list is one ``Signature``, whose value is its JSON text: only its issuer can use it, and it wants
-it back unmodified. To clients the text goes as ``reasoning_content``, and each foreign signature
+it back unmodified. A thought that is only text has a ``Signature``, too, whose value is the name
+of its field: DeepSeek and Moonshot refuse a turn with tool calls whose thought does not come back
+(https://api-docs.deepseek.com/guides/thinking_mode, read 2026-11), and other services refuse the
+field, so that it must be known who wrote it. To clients the text goes as ``reasoning_content``, and each foreign signature
 as one item ``{"type": "reasoning.encrypted", "format": "dragoman"}`` holding its seal and the
 number of characters of thought that it belongs to.
 """
@@ -24,6 +27,7 @@ from app.dialects.openai_chat_values import ISSUER, merge, native_of, rest_of
 
 __all__ = [
     "REASONING_KEYS",
+    "TEXT_KEYS",
     "Thought",
     "consumed",
     "decode_thought",
@@ -31,6 +35,7 @@ __all__ = [
     "detail_text",
     "details_signature",
     "encode_usage",
+    "field_signature",
     "open_detail",
     "parse_details",
     "sealed_part",
@@ -40,7 +45,8 @@ __all__ = [
 ]
 
 SEAL_FORMAT = "dragoman"
-REASONING_KEYS = frozenset(("reasoning_content", "reasoning", "reasoning_details"))
+TEXT_KEYS = ("reasoning_content", "reasoning")
+REASONING_KEYS = frozenset((*TEXT_KEYS, "reasoning_details"))
 Thought: TypeAlias = tuple[list[Part], Signature | None]
 """Reasoning parts, and the signature of the text that follows them."""
 _decode_json = msgspec.json.Decoder().decode
@@ -52,7 +58,7 @@ def decode_thought(message: Mapping[str, Any], issuer: str) -> Thought:
     Values of unexpected types are left alone (they stay in the message's native fields).
     """
     texts: dict[str, Json] = {}
-    for key in ("reasoning_content", "reasoning"):
+    for key in TEXT_KEYS:
         value = message.get(key)
         if isinstance(value, str) and value:
             texts[key] = value
@@ -80,6 +86,8 @@ def decode_thought(message: Mapping[str, Any], issuer: str) -> Thought:
     signature = details_signature(raw, issuer)
     if raw and signature is None:
         fields["reasoning_details"] = raw
+    if signature is None and text and texts:
+        signature = field_signature(next(iter(texts)), issuer)
     if text or signature is not None:
         parts.append(Reasoning(text, signature=signature, native=native_of(fields, form)))
     return parts, text_signature
@@ -114,6 +122,14 @@ def details_signature(items: list[Json], issuer: str) -> Signature | None:
         return None
     # Sorted, since a stream gives the fields of an item in another order than a whole answer.
     return Signature(issuer, msgspec.json.encode(items, order="sorted").decode())
+
+
+def field_signature(key: str, issuer: str) -> Signature | None:
+    """Return the mark of a service on a thought without proof: the field that it wrote it in.
+
+    None for a client's history, where the part's form says as much.
+    """
+    return None if issuer == ISSUER else Signature(issuer, key)
 
 
 def _split_sealed(
@@ -155,6 +171,8 @@ def sealed_part(signature: Signature, extra: Mapping[str, Json]) -> Reasoning:
 
 def thought_details(part: Reasoning, signature: Signature, chars: int) -> list[Json]:
     """Return the items of ``reasoning_details`` that give a client a signature."""
+    if signature.value in TEXT_KEYS:
+        return []  # the field itself comes back
     if signature.issuer == ISSUER:
         raw = parse_details(signature.value)
         if raw is not None:

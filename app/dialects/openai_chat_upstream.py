@@ -32,7 +32,7 @@ from app.dialects.base import Encoded, LossList
 from app.dialects.identity import pseudonym
 from app.dialects.openai_chat_parts import CACHE_KEYS, encode_call, encode_part
 from app.dialects.openai_chat_request import object_schema, stand_in_id
-from app.dialects.openai_chat_thought import REASONING_KEYS, parse_details
+from app.dialects.openai_chat_thought import REASONING_KEYS, TEXT_KEYS, parse_details
 from app.dialects.openai_chat_values import (
     NAME,
     VENDOR,
@@ -83,6 +83,7 @@ class _Encoder:
         "_own",
         "_request",
         "_target",
+        "_thought_key",
     )
 
     def __init__(self, request: ChatRequest, target: Target) -> None:
@@ -93,6 +94,8 @@ class _Encoder:
         self._own = request.native is not None and request.native.dialect == NAME
         form = form_of(request.native)
         self._form: Mapping[str, Json] = form if isinstance(form, dict) else {}
+        self._thought_key = ""
+        """Field of the thoughts in the conversation that the service itself wrote."""
         self._held: list[Json] = []
         """Images of tool results, which go into the next user message."""
 
@@ -368,7 +371,20 @@ class _Encoder:
                 self._release(out)
             self._message(message, index, out)
         self._release(out)
+        self._fill_thoughts(out)
         return out
+
+    def _fill_thoughts(self, messages: list[Json]) -> None:
+        """Give every tool call a thought where the service wants its own ones back.
+
+        Moonshot misses it on calls that another model made, too, and takes a blank, but no empty
+        text (https://github.com/charmbracelet/crush/issues/2696, read 2026-11); that DeepSeek
+        takes a blank is unverified.
+        """
+        key = self._thought_key
+        for body in messages if key else ():
+            if isinstance(body, dict) and body.get("tool_calls") and not body.get(key):
+                body[key] = " "
 
     def _release(self, out: list[Json]) -> None:
         if self._held:
@@ -510,21 +526,26 @@ class _Encoder:
             own = part.native is not None and part.native.dialect == NAME
             signature = part.signature
             items = None
+            key = ""
             if signature is not None and signature.issuer == self._target.issuer:
-                items = parse_details(signature.value)
-            if self._target.official or not (own or items):
+                if signature.value in TEXT_KEYS:
+                    key = signature.value
+                else:
+                    items = parse_details(signature.value)
+            if self._target.official or not (own or items or key):
                 self._losses.add(path, "this service takes no thought back")
                 continue
+            self._thought_key = key or self._thought_key
             if items is not None:
                 details.extend(items)
-            elif signature is not None:
+            elif signature is not None and not key:
                 self._losses.add(f"{path}.signature", "only its issuer can read it")
             form = form_of(part.native)
             if form is None and not own:
-                form = ["reasoning"]
-            for key in form if isinstance(form, list) else ():
-                if part.text and isinstance(key, str):
-                    body[key] = str(body.get(key, "")) + part.text
+                form = [key or "reasoning"]
+            for name in form if isinstance(form, list) else ():
+                if part.text and isinstance(name, str):
+                    body[name] = str(body.get(name, "")) + part.text
             add_native(body, part.native)
         if details:
             body["reasoning_details"] = details

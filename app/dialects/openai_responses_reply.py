@@ -691,7 +691,7 @@ def _ahead(events: Sequence[Event], place: int, signature: Signature | None) -> 
 
 def _escape(data: bytes) -> bytes:
     # Some clients split lines at these two characters, which JSON may hold raw.
-    if b"\xe2\x80" in data:
+    if b"\xe2" in data:  # one byte is found several times as fast as three
         return data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
     return data
 
