@@ -78,7 +78,7 @@ def test_googles_signature_goes_bare_and_others_go_sealed():
 
 
 def test_a_broken_envelope_is_an_ordinary_signature():
-    signature, extra = unseal("DGCSEAL1")
+    signature, extra = unseal("DRAGOMANXSEALX01")
     assert signature is not None
     assert extra is None
 

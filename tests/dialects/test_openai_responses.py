@@ -160,7 +160,7 @@ def test_foreign_signatures_come_back_with_the_clients_history(batched):
     sent = encode_request(request)
     kinds = [item["type"] for item in sent.body["input"]]
     assert "reasoning" not in kinds
-    assert "DGCSEAL1." not in json.dumps(sent.body)
+    assert "DRAGOMANXSEALX01." not in json.dumps(sent.body)
     assert len([loss for loss in sent.losses if "thought" in loss.reason]) == 4
 
 
