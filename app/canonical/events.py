@@ -83,10 +83,16 @@ class ReasoningDelta:
 
 @dataclass(slots=True)
 class SignatureDelta:
-    """The signature of the open part, whole (Reasoning, Text or ToolCall)."""
+    """The signature of the open part, whole (Reasoning, Text or ToolCall).
+
+    ``id`` and ``summary`` are what a dialect tells of a thought only with its signature; they add
+    to what its ``PartStarted`` said.
+    """
 
     index: int
     signature: Signature
+    id: str | None = None
+    summary: bool = False
 
 
 @dataclass(slots=True)

@@ -29,7 +29,7 @@ from app.canonical.parts import Json, Native, Part, Reasoning, Refusal, Signatur
 from app.canonical.response import ChatResponse
 from app.canonical.usage import Usage
 
-__all__ = ["Fold", "fold", "unfold"]
+__all__ = ["Fold", "fold", "told_late", "unfold"]
 
 
 class Fold:
@@ -74,8 +74,8 @@ class Fold:
                 self._open = part
             case PartEnded():
                 self._end_part()
-            case SignatureDelta(signature=signature):
-                self._signature = signature
+            case SignatureDelta():
+                self._sign(event)
             case Annotated(native=native):
                 self._annotations.append(native)
             case Started():
@@ -89,6 +89,11 @@ class Fold:
                 self._failure = failure
             case Ping():
                 pass
+
+    def _sign(self, event: SignatureDelta) -> None:
+        self._signature = event.signature
+        if isinstance(self._open, Reasoning):
+            self._open = told_late(self._open, event)
 
     def _end_part(self) -> None:
         part = self._open
@@ -142,6 +147,13 @@ class Fold:
             created=started.created,
             native=native,
         )
+
+
+def told_late(part: Reasoning, event: SignatureDelta) -> Reasoning:
+    """Return an open thought with what came with its signature, but for the signature itself."""
+    if event.id is None and not event.summary:
+        return part
+    return replace(part, id=event.id or part.id, summary=event.summary or part.summary)
 
 
 def merge_native(first: Native | None, second: Native) -> Native:

@@ -27,6 +27,7 @@ from app.canonical.events import (
     UsageSeen,
 )
 from app.canonical.failure import Failure
+from app.canonical.fold import told_late
 from app.canonical.parts import (
     JsonObject,
     Media,
@@ -181,6 +182,8 @@ class AnthropicEncoder:
                 self._end(out)
             case SignatureDelta(signature=signature):
                 self._signature = signature
+                if isinstance(self._part, Reasoning):
+                    self._part = told_late(self._part, event)
             case Annotated(native=native):
                 self._annotate(own_fields(native), out)
             case Started():

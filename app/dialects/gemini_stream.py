@@ -38,6 +38,7 @@ from app.canonical.events import (
     UsageSeen,
 )
 from app.canonical.failure import Failure, cut_stream, failure_of
+from app.canonical.fold import told_late
 from app.canonical.parts import (
     Json,
     JsonObject,
@@ -492,6 +493,8 @@ class GeminiStreamEncoder:
             case ArgumentsDelta(text=text):
                 self._buffer.append(text)
             case SignatureDelta(signature=signature):
+                if self._thought is not None:
+                    self._thought = told_late(self._thought, event)
                 self._sign(signature, out)
             case PartEnded():
                 self._end(out)

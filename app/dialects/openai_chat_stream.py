@@ -21,7 +21,6 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -482,8 +481,9 @@ class ChatStreamDecoder:
         if slot is None or slot.kind != wanted or slot.ended:
             if wanted == "text":
                 return
-            slot = self._begin("reasoning", replace(sealed_part(signature, extra), signature=None))
-        self._put(slot, SignatureDelta(slot.index, signature))
+            slot = self._begin("reasoning", Reasoning(redacted=extra.get("redacted") is True))
+        about = sealed_part(signature, extra)
+        self._put(slot, SignatureDelta(slot.index, signature, about.id, about.summary))
         slot.key = ""
         if wanted == "reasoning":
             slot.ended = True

@@ -21,6 +21,7 @@ from app.canonical.events import (
     TextDelta,
     UsageSeen,
 )
+from app.canonical.fold import told_late
 from app.canonical.parts import (
     Json,
     JsonObject,
@@ -142,6 +143,8 @@ class ChatStreamEncoder:
             case PartStarted(part=part):
                 return self._begin(part)
             case SignatureDelta(signature=signature):
+                if isinstance(self._open, Reasoning):
+                    self._open = told_late(self._open, event)
                 return self._signature(signature)
             case PartEnded():
                 return self._end()

@@ -154,3 +154,19 @@ def test_merging_appends_lists_and_replaces_the_rest():
     other = Native("anthropic", {"a": [3]})
     assert merge_native(first, other) == other
     assert merge_native(None, other) == other
+
+
+def test_a_thought_is_told_its_id_and_nature_with_its_signature():
+    def thought(start, *late):
+        events = [Started("", ""), PartStarted(0, start), *late, PartEnded(0), Finished("end")]
+        return fold(events).parts[0]
+
+    signature = Signature("openai", "enc")
+    late = SignatureDelta(0, signature, "rs_1", summary=True)
+    assert thought(Reasoning("x"), late) == Reasoning(
+        "x", summary=True, signature=signature, id="rs_1"
+    )
+    plain = SignatureDelta(0, signature)
+    known = Reasoning("x", summary=True, id="rs_0")
+    assert thought(known, plain) == Reasoning("x", summary=True, signature=signature, id="rs_0")
+    assert thought(Text("x"), late) == Text("x", signature=signature)

@@ -1,16 +1,19 @@
 """Thought on its way from compatible servers to clients of every dialect, and back."""
 
+import re
+
 import msgspec
 import pytest
 
 from app.canonical.events import SignatureDelta
-from app.canonical.fold import fold
+from app.canonical.fold import fold, unfold
 from app.canonical.parts import Reasoning, Signature, Text, ToolCall
 from app.canonical.profile import ModelProfile, Target
 from app.canonical.request import ChatRequest, Message
 from app.canonical.response import ChatResponse
 from app.dialects import DIALECTS
 from app.dialects.base import dump
+from app.dialects.carrier import open_seal
 from tests.dialects.corpus import answer_of, peek_of, reply_for
 
 CHAT = DIALECTS["openai_chat"]
@@ -163,3 +166,49 @@ def test_details_that_are_not_signed_are_kept_beside_the_field():
         ChatResponse("r", "m", answer.parts, "tool_use"), reply_for()
     ).body["choices"][0]["message"]
     assert shown["reasoning_details"] == details
+
+
+SEALED = ChatResponse(
+    "r",
+    "m",
+    (
+        Reasoning("Long.", summary=True, signature=Signature("openai", "enc"), id="rs_1"),
+        Reasoning("Full.", signature=Signature("anthropic", "sig")),
+        Reasoning(redacted=True, signature=Signature("anthropic", "red")),
+        Text("Hi."),
+    ),
+    "end",
+)
+
+
+@pytest.mark.parametrize("step", [1, 10_000])
+def test_a_chat_stream_keeps_what_is_known_of_a_sealed_thought(step):
+    encoder = CHAT.stream_encoder(reply_for())
+    data = b"".join(encoder.encode([event]) for event in unfold(SEALED))
+    decoder = CHAT.stream_decoder("dragoman")
+    events = [e for at in range(0, len(data), step) for e in decoder.feed(data[at : at + step])]
+    events += decoder.close()
+    whole = CHAT.decode_response(CHAT.encode_response(SEALED, reply_for()).body, "dragoman")
+    for parts in (fold(events).parts, whole.parts):
+        assert [
+            (p.text, p.signature, p.id, p.summary, p.redacted)
+            for p in parts
+            if isinstance(p, Reasoning)
+        ] == [
+            ("Long.", Signature("openai", "enc"), "rs_1", True, False),
+            ("Full.", Signature("anthropic", "sig"), None, False, False),
+            ("", Signature("anthropic", "red"), None, False, True),
+        ]
+
+
+@pytest.mark.parametrize("client", ["openai_chat", "anthropic", "gemini"])
+def test_what_came_with_a_signature_goes_on_to_the_client(client):
+    """From a Chat service that seals, as another proxy of this kind does."""
+    encoder = CHAT.stream_encoder(reply_for())
+    decoder = CHAT.stream_decoder("dragoman")
+    events = decoder.feed(encoder.encode(unfold(SEALED))) + decoder.close()
+    data = DIALECTS[client].stream_encoder(reply_for()).encode(events)
+    sealed = re.findall(rb'"(?:data|signature|thoughtSignature)":"([^"]+)"', data)
+    opened = [found for value in sealed if (found := open_seal(value.decode())) is not None]
+    facts = {signature.value: extra for signature, extra in opened}
+    assert (facts["enc"]["id"], facts["enc"]["summary"]) == ("rs_1", True)
