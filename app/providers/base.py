@@ -14,6 +14,10 @@ from app.canonical.failure import Failure
 from app.canonical.parts import DialectName
 from app.errors import UpstreamError
 from app.http import Headers, HttpReply, HttpRequest
+from app.providers.credential import Credential
+from app.providers.quota import Quota
+from app.providers.shaping import Asked, Shaped
+from app.providers.signin import Consent, SignIn, Steps
 
 __all__ = ["Credential", "Extra", "ModelFacts", "Provider", "join_url"]
 
@@ -35,19 +39,6 @@ def join_url(base_url: str, path: str) -> str:
     return base + path
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Credential:
-    """What proves an account to its service; the secret never shows in ``repr``."""
-
-    secret: str
-    kind: Literal["api_key", "oauth", "none"] = "api_key"
-    expires_at: float | None = None
-    """Epoch seconds UTC; None when it does not expire."""
-
-    def __repr__(self) -> str:
-        return f"Credential(kind={self.kind!r}, expires_at={self.expires_at!r})"
-
-
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
     """One line of a service's own model list."""
@@ -56,6 +47,8 @@ class ModelFacts:
     name: str | None = None
     context: int | None = None
     max_output: int | None = None
+    dialects: tuple[DialectName, ...] = ()
+    """In which dialects the service serves it, best first; empty when it does not tell."""
 
 
 def _keep(failure: Failure, _reply: HttpReply) -> Failure:
@@ -100,6 +93,28 @@ class Provider:
     classify: Callable[[Failure, HttpReply], Failure] = _keep
     """Refines a decoded failure by what only this service says."""
     demo: bool = False
+    hosts: frozenset[str] = frozenset()
+    """The only hosts that its sign-in tokens may be sent to; empty for a service with keys, whose
+    address the user writes."""
+    sign_ins: Mapping[str, SignIn] = field(default_factory=dict)
+    """Ways to sign in by name (``browser``, ``device``, ``token``, ``cookie``, ``key``), best
+    first; empty where accounts only come from the settings."""
+    consent: Consent | None = None
+    """What the user agrees to first."""
+    subscription: bool = False
+    """A plan for one person: used sticky and at a conservative pace, never round robin."""
+    renew: Callable[[Credential], Steps[Credential]] | None = None
+    """Makes a new credential from ``Credential.renewal``."""
+    renew_lead_s: float = 300.0
+    """How long before its expiry a credential is renewed."""
+    revoke: Callable[[Credential], Steps[None]] | None = None
+    """Ends the sign-in at the service."""
+    shape: Callable[[Asked], Shaped] | None = None
+    """Brings a call into the form that the service wants."""
+    quota_steps: Callable[[Credential], Steps[Quota]] | None = None
+    """Asks what is left; called rarely."""
+    read_quota: Callable[[Headers, float], Quota | None] | None = None
+    """Reads what an ordinary answer's head tells of it; takes epoch seconds, too."""
 
     def dialect_for(self, model: str, client: DialectName) -> DialectName:
         """Return the dialect to call a model in: the client's own where it is spoken."""
