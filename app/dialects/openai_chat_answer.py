@@ -18,6 +18,7 @@ from app.canonical.parts import (
 )
 from app.canonical.response import ChatResponse, StopReason
 from app.dialects.base import Encoded, LossList, ReplyContext
+from app.dialects.citations import LOST, foreign_citations, url_citation, web_citations
 from app.dialects.openai_chat_parts import (
     call_signature,
     decode_call,
@@ -52,6 +53,7 @@ __all__ = [
     "MESSAGE_KEYS",
     "answer_id",
     "call_id_of",
+    "chat_annotations",
     "decode_answer",
     "decode_chunk",
     "encode_answer",
@@ -258,12 +260,20 @@ class _Said:
     details: list[Json] = field(default_factory=list)
     calls: list[Json] = field(default_factory=list)
     images: list[Json] = field(default_factory=list)
+    annotations: list[Json] = field(default_factory=list)
+    uncited: int = 0
+    """How many citations have no form here."""
 
 
 def _sort(part: Part, said: _Said, reply: ReplyContext) -> bool:
     """Put a part where Chat holds its kind; False when it holds none such."""
     match part:
         case Text():
+            if cited := foreign_citations(part.native, NAME):
+                offset = sum(map(len, said.text))
+                notes, lost = chat_annotations(cited, len(part.text), offset)
+                said.annotations.extend(notes)
+                said.uncited += lost
             said.text.append(part.text)
             if part.signature is not None:
                 said.details.extend(text_details(part.signature))
@@ -301,11 +311,30 @@ def _encode_message(parts: tuple[Part, ...], reply: ReplyContext, losses: LossLi
         message["reasoning_details"] = said.details
     if said.images:
         message["images"] = said.images
+    if said.annotations:
+        message["annotations"] = said.annotations
+    if said.uncited:
+        losses.add("annotations", LOST)
     if said.calls and wants_functions(reply):
         message["function_call"] = _only_function(said.calls, losses)
     elif said.calls:
         message["tool_calls"] = said.calls
     return message
+
+
+def chat_annotations(citations: list[Json], size: int, offset: int) -> tuple[list[Json], int]:
+    """Return the annotations for citations of a text part, and how many have no form here.
+
+    Args:
+        citations: as another dialect has them.
+        size: characters in the part.
+        offset: characters of the message before it.
+    """
+    pages, lost = web_citations(citations)
+    notes: list[Json] = [
+        {"type": "url_citation", "url_citation": url_citation(page, size, offset)} for page in pages
+    ]
+    return notes, lost
 
 
 def _encode_call(call: ToolCall, reply: ReplyContext) -> JsonObject:

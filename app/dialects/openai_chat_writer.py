@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.canonical.events import (
+    Annotated,
     ArgumentsDelta,
     Event,
     Failed,
@@ -22,6 +23,7 @@ from app.canonical.events import (
     UsageSeen,
 )
 from app.canonical.fold import told_late
+from app.canonical.loss import Loss
 from app.canonical.parts import (
     Json,
     JsonObject,
@@ -36,11 +38,13 @@ from app.canonical.parts import (
     ToolResult,
 )
 from app.canonical.usage import Usage
-from app.dialects.base import ReplyContext, dump
+from app.dialects.base import LossList, ReplyContext, dump
+from app.dialects.citations import LOST, foreign_citations
 from app.dialects.openai_chat_answer import (
     ANSWER_KEYS,
     answer_id,
     call_id_of,
+    chat_annotations,
     finish_reason_of,
     first_choice,
     wants_functions,
@@ -54,7 +58,7 @@ from app.dialects.openai_chat_thought import (
     text_details,
     thought_details,
 )
-from app.dialects.openai_chat_values import own_fields
+from app.dialects.openai_chat_values import NAME, own_fields
 from app.dialects.openai_errors import render_openai_error
 
 __all__ = ["ChatStreamEncoder", "escape_lines"]
@@ -78,10 +82,13 @@ class ChatStreamEncoder:
 
     __slots__ = (
         "_calls",
+        "_chars",
+        "_cited",
         "_content",
         "_done",
         "_head",
         "_legacy",
+        "_losses",
         "_open",
         "_piece",
         "_piece_end",
@@ -91,6 +98,7 @@ class ChatStreamEncoder:
         "_signed",
         "_size",
         "_tail",
+        "_text_at",
         "_thought",
         "_usage",
     )
@@ -106,9 +114,14 @@ class ChatStreamEncoder:
         """Begin and end of the open call's argument chunks."""
         self._open: Part | None = None
         self._calls = 0
+        self._chars = 0
+        """Characters of content so far, from which citations count."""
+        self._cited: list[Json] = []
+        self._losses = LossList()
         self._size = 0
         self._signed: Signature | None = None
         self._section = 0
+        self._text_at = 0
         self._usage: Usage | None = None
         self._refused = False
         self._done = False
@@ -121,6 +134,7 @@ class ChatStreamEncoder:
                 if type(self._open) is Refusal:
                     out.append(self._delta({"refusal": event.text}))
                 else:
+                    self._chars += len(event.text)
                     out.append(self._content + dump(event.text) + self._tail)
             elif type(event) is ArgumentsDelta:
                 self._size += len(event.text)
@@ -131,6 +145,11 @@ class ChatStreamEncoder:
             elif not self._done:
                 out.append(self._other(event))
         return escape_lines(b"".join(out))
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What this dialect could not say so far."""
+        return self._losses.done()
 
     def ping(self) -> bytes:
         """Return a comment."""
@@ -146,6 +165,9 @@ class ChatStreamEncoder:
                 if isinstance(self._open, Reasoning):
                     self._open = told_late(self._open, event)
                 return self._signature(signature)
+            case Annotated(native=native):
+                self._cited.extend(foreign_citations(native, NAME))
+                return b""
             case PartEnded():
                 return self._end()
             case UsageSeen(usage=usage):
@@ -192,6 +214,7 @@ class ChatStreamEncoder:
         self._refused = self._refused or isinstance(part, Refusal)
         self._size = self._section = 0
         self._signed = None
+        self._start_text(part)
         match part:
             case ToolCall():
                 return self._begin_call(part)
@@ -206,6 +229,20 @@ class ChatStreamEncoder:
                 return self._delta({"images": [{"type": "image_url", "image_url": image}]})
             case Media() | Opaque() | ToolResult():
                 return b""
+
+    def _start_text(self, part: Part) -> None:
+        text = part.text if isinstance(part, Text) else ""
+        self._cited = foreign_citations(part.native, NAME)[:] if isinstance(part, Text) else []
+        self._text_at = self._chars
+        self._chars += len(text)
+
+    def _cite(self) -> bytes:
+        size = self._chars - self._text_at
+        notes, lost = chat_annotations(self._cited, size, self._text_at)
+        self._cited = []
+        if lost:
+            self._losses.add("annotations", LOST)
+        return self._delta({"annotations": notes}) if notes else b""
 
     def _begin_call(self, call: ToolCall) -> bytes:
         index = self._calls
@@ -262,7 +299,7 @@ class ChatStreamEncoder:
         elif isinstance(part, ToolCall) and part.kind == "function" and not self._size:
             out = self._piece + b'"{}"' + self._piece_end if self._piece else b""
         self._piece = b""
-        return out
+        return out + self._cite() if self._cited else out
 
     def _finish(self, event: Finished) -> bytes:
         self._done = True

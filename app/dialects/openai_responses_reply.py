@@ -56,6 +56,7 @@ from app.canonical.response import ChatResponse, StopReason
 from app.canonical.usage import Usage
 from app.dialects.base import Encoded, LossList, ReplyContext, dump
 from app.dialects.carrier import seal
+from app.dialects.citations import LOST, foreign_citations, url_citation, web_citations
 from app.dialects.openai_errors import render_openai_error
 from app.dialects.openai_responses_items import (
     CONTENT,
@@ -221,6 +222,8 @@ class ResponsesStreamEncoder:
         self._notes: JsonObject = {}
         """Native fields of the open part."""
         self._annotations: list[Json] = []
+        self._cited: list[Json] = []
+        """Citations of the open text in another dialect's form."""
         self._announced = 0
         self._signature: Signature | None = None
         self._carried = False
@@ -412,6 +415,7 @@ class ResponsesStreamEncoder:
         self._template = b""
 
     def _annotate(self, native: Native) -> None:
+        self._cited.extend(foreign_citations(native, NAME))
         fields = fields_of(native)
         note = fields.get(ITEM)
         if isinstance(note, dict) and self._message is not None:
@@ -442,6 +446,7 @@ class ResponsesStreamEncoder:
         content = message["content"]
         number = len(content) if isinstance(content, list) else 0
         self._part = part
+        self._cited = foreign_citations(part.native, NAME)[:]
         self._annotations = []
         self._announced = 0
         place: JsonObject = {
@@ -483,10 +488,18 @@ class ResponsesStreamEncoder:
         )
         self._announced += 1
 
+    def _cite(self, size: int) -> list[Json]:
+        pages, lost = web_citations(self._cited)
+        self._cited = []
+        if lost:
+            self._losses.add(f"output[{len(self._items)}].annotations", LOST)
+        return [{"type": "url_citation", **url_citation(page, size)} for page in pages]
+
     def _end_words(self, part: Text | Refusal) -> None:
         place, text = self._item, "".join(self._pieces)
         known = self._notes.get("annotations")
-        early: list[Json] = known if isinstance(known, list) else []
+        early: list[Json] = list(known) if isinstance(known, list) else []
+        early.extend(self._cite(len(text)))
         self._part = part
         for annotation in early:
             self._announce(annotation)
