@@ -107,6 +107,12 @@ def test_a_running_pause_is_lengthened_but_never_shortened(roster, clock):
     assert roster.state(HOME, "m", clock()) == AccountState("cooling", "longer", START + 90)
 
 
+def test_of_two_pauses_that_end_together_the_first_reason_stays(roster, clock):
+    roster.pause(HOME.id, "m", 60, "first", clock())
+    roster.pause(HOME.id, "m", 60, "second", clock())
+    assert roster.state(HOME, "m", clock()).reason == "first"
+
+
 def test_a_burst_of_failures_counts_once(roster, clock):
     for _ in range(10):
         roster.pause(HOME.id, "m", 60, "busy", clock())

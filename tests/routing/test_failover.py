@@ -97,6 +97,10 @@ def test_a_rest_is_never_shorter_than_a_second_nor_longer_than_the_most(kind, st
     assert rest is None or 1.0 <= rest.seconds <= MAX_COOLDOWN_S
 
 
+def test_no_rest_is_longer_than_a_week_and_an_hour():
+    assert MAX_COOLDOWN_S == 169 * 3600
+
+
 @given(kinds, levels, levels)
 def test_a_further_failure_never_shortens_the_rest(kind, one, other):
     low, high = (cooldown_for(failed(kind), level) for level in sorted((one, other)))
