@@ -15,7 +15,7 @@ from app.canonical.parts import DialectName
 from app.http import Headers
 from app.providers.credential import Credential
 
-__all__ = ["Asked", "Operation", "Shape", "Shaped"]
+__all__ = ["Asked", "Operation", "Shaped"]
 
 Operation: TypeAlias = Literal["generate", "count_tokens", "compact", "embeddings", "images"]
 
