@@ -45,6 +45,7 @@ from app.dialects.anthropic_values import (
 )
 from app.dialects.base import Encoded, LossList, ReplyContext
 from app.dialects.carrier import seal
+from app.dialects.citations import note_lost
 from app.errors import RequestError, UpstreamError
 
 __all__ = [
@@ -266,6 +267,7 @@ def _answer_blocks(
         case Text(text=text, native=native):
             if part.signature is not None:
                 losses.add(f"{path}.signature", "no place for it in this dialect")
+            note_lost(native, NAME, losses, f"{path}.citations")
             if text:
                 yield {"type": "text", "text": text, **own_fields(native)}
         case Refusal(text=text):

@@ -28,6 +28,7 @@ from app.canonical.events import (
 )
 from app.canonical.failure import Failure
 from app.canonical.fold import told_late
+from app.canonical.loss import Loss
 from app.canonical.parts import (
     JsonObject,
     Media,
@@ -54,7 +55,8 @@ from app.dialects.anthropic_answer import (
     slot_of,
 )
 from app.dialects.anthropic_values import NAME, own_fields
-from app.dialects.base import ReplyContext, dump
+from app.dialects.base import LossList, ReplyContext, dump
+from app.dialects.citations import note_lost
 
 __all__ = ["PING", "AnthropicEncoder"]
 
@@ -96,6 +98,7 @@ class AnthropicEncoder:
         "_error_body",
         "_frame",
         "_late",
+        "_losses",
         "_native",
         "_opened",
         "_part",
@@ -132,6 +135,12 @@ class AnthropicEncoder:
         self._refused = False
         self._usage: Usage | None = None
         self._native: JsonObject = {}
+        self._losses = LossList()
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What this dialect could not say so far."""
+        return self._losses.done()
 
     def ping(self) -> bytes:
         """Return a sign of life; see ``StreamEncoder``."""
@@ -185,6 +194,7 @@ class AnthropicEncoder:
                 if isinstance(self._part, Reasoning):
                     self._part = told_late(self._part, event)
             case Annotated(native=native):
+                note_lost(native, NAME, self._losses, "citations")
                 self._annotate(own_fields(native), out)
             case Started():
                 self._start(out, event)
@@ -252,6 +262,7 @@ class AnthropicEncoder:
         match part:
             case Text(text=text):
                 self._native = own_fields(part.native)
+                note_lost(part.native, NAME, self._losses, "citations")
                 if text:
                     self._open_text(out)
                     out.append(self._frame % _safe(dump(text)))

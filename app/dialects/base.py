@@ -146,6 +146,11 @@ class StreamDecoder(Protocol):
 class StreamEncoder(Protocol):
     """Events to client bytes."""
 
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What the dialect could not say so far."""
+        ...
+
     def encode(self, events: list[Event]) -> bytes:
         """Return the wire form of all the events, to be sent in one write (may be empty)."""
         ...

@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.canonical.parts import DialectName, Json, JsonObject, Native
+from app.dialects.base import LossList
 
-__all__ = ["LOST", "WebCitation", "foreign_citations", "url_citation", "web_citations"]
+__all__ = ["LOST", "WebCitation", "foreign_citations", "note_lost", "url_citation", "web_citations"]
 
 _KEYS: dict[DialectName, str] = {"anthropic": "citations", "openai_responses": "annotations"}
 """Dialects whose text parts hold citations, and where."""
@@ -42,6 +43,12 @@ def foreign_citations(native: Native | None, dialect: DialectName) -> list[Json]
         return []
     found = native.fields.get(_KEYS.get(native.dialect, ""))
     return found if isinstance(found, list) else []
+
+
+def note_lost(native: Native | None, dialect: DialectName, losses: LossList, path: str) -> None:
+    """Report the citations of a text part from another dialect where none can cross."""
+    if foreign_citations(native, dialect):
+        losses.add(path, LOST)
 
 
 def web_citations(citations: list[Json]) -> tuple[list[WebCitation], int]:

@@ -12,7 +12,18 @@ from __future__ import annotations
 
 import re
 
-from app.canonical.events import Event, Failed, Finished, Ping, Started, TextDelta, UsageSeen
+from app.canonical.events import (
+    Annotated,
+    Event,
+    Failed,
+    Finished,
+    PartStarted,
+    Ping,
+    Started,
+    TextDelta,
+    UsageSeen,
+)
+from app.canonical.loss import Loss
 from app.canonical.parts import Json, JsonObject, Refusal, Text
 from app.canonical.request import ChatRequest
 from app.canonical.response import ChatResponse, StopReason
@@ -27,10 +38,11 @@ from app.dialects.base import (
     StreamEncoder,
     dump,
 )
+from app.dialects.citations import note_lost
 from app.dialects.openai_chat import ChatDialect
 from app.dialects.openai_chat_answer import finish_reason_of
 from app.dialects.openai_chat_thought import encode_usage
-from app.dialects.openai_chat_values import get_flag, get_int, get_text, kind_of, rest_of
+from app.dialects.openai_chat_values import NAME, get_flag, get_int, get_text, kind_of, rest_of
 from app.dialects.openai_chat_writer import escape_lines
 from app.dialects.openai_errors import render_openai_error
 from app.errors import RequestError
@@ -114,6 +126,7 @@ class CompletionsDialect(ChatDialect):
         text: list[str] = []
         for index, part in enumerate(response.parts):
             if isinstance(part, Text | Refusal):
+                note_lost(part.native, NAME, losses, f"content[{index}].citations")
                 text.append(part.text)
             else:
                 losses.add(f"content[{index}]", "completions hold text only")
@@ -153,7 +166,7 @@ def _finish_reason(stop: StopReason) -> str:
 class CompletionsStreamEncoder:
     """Encodes one client stream."""
 
-    __slots__ = ("_done", "_head", "_reply", "_text", "_usage")
+    __slots__ = ("_done", "_head", "_losses", "_reply", "_text", "_usage")
 
     def __init__(self, reply: ReplyContext) -> None:
         self._reply = reply
@@ -161,6 +174,7 @@ class CompletionsStreamEncoder:
         self._text = b""
         self._usage: Usage | None = None
         self._done = False
+        self._losses = LossList()
 
     def encode(self, events: list[Event]) -> bytes:
         """Return the wire form of all the events."""
@@ -172,6 +186,11 @@ class CompletionsStreamEncoder:
                 out.append(self._other(event))
         return escape_lines(b"".join(out))
 
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What this dialect could not say so far."""
+        return self._losses.done()
+
     def ping(self) -> bytes:
         """Return a comment."""
         return b": ping\n\n"
@@ -181,6 +200,15 @@ class CompletionsStreamEncoder:
             case Started():
                 self._head = b"data: " + dump(_base(event.id, self._reply))[:-1] + b',"choices":'
                 self._text = self._head + b'[{"text":'
+                return b""
+            case PartStarted(part=Text() | Refusal() as part):
+                note_lost(part.native, NAME, self._losses, "citations")
+                return self._text + dump(part.text) + _TEXT_TAIL if part.text else b""
+            case PartStarted(index=index):
+                self._losses.add(f"content[{index}]", "completions hold text only")
+                return b""
+            case Annotated(native=native):
+                note_lost(native, NAME, self._losses, "citations")
                 return b""
             case UsageSeen(usage=usage):
                 self._usage = usage

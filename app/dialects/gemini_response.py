@@ -35,6 +35,7 @@ from app.canonical.parts import (
 from app.canonical.response import ChatResponse, StopReason
 from app.canonical.usage import Usage
 from app.dialects.base import Encoded, LossList, ReplyContext
+from app.dialects.citations import note_lost
 from app.dialects.gemini_parts import (
     DIALECT,
     array,
@@ -404,6 +405,8 @@ def encode_parts(parts: Iterable[Part], reply: ReplyContext, losses: LossList) -
                 bodies.append(alone(waiting))
             waiting = part
             continue
+        if isinstance(part, Text):
+            note_lost(part.native, DIALECT, losses, f"content[{number}].citations")
         body = encode_part(part, reply)
         if body is None:
             losses.add(f"content[{number}]", "not known to this dialect")

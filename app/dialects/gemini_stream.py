@@ -24,6 +24,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from app.canonical.events import (
+    Annotated,
     ArgumentsDelta,
     Event,
     Failed,
@@ -39,6 +40,7 @@ from app.canonical.events import (
 )
 from app.canonical.failure import Failure, cut_stream, failure_of
 from app.canonical.fold import told_late
+from app.canonical.loss import Loss
 from app.canonical.parts import (
     Json,
     JsonObject,
@@ -51,10 +53,12 @@ from app.canonical.parts import (
     ToolCall,
 )
 from app.canonical.usage import Usage
-from app.dialects.base import ReplyContext, dump
+from app.dialects.base import LossList, ReplyContext, dump
+from app.dialects.citations import note_lost
 from app.dialects.gemini_failure import error_object, failure_of_error
 from app.dialects.gemini_held import HeldCall
 from app.dialects.gemini_parts import (
+    DIALECT,
     ISSUER,
     array,
     decode_part,
@@ -413,6 +417,7 @@ class GeminiStreamEncoder:
         "_extras",
         "_first",
         "_kind",
+        "_losses",
         "_names",
         "_reply",
         "_section",
@@ -445,6 +450,7 @@ class GeminiStreamEncoder:
         """A thought without text whose foreign signature travels on the part behind it."""
         self._usage: Usage | None = None
         self._names: JsonObject = {}
+        self._losses = LossList()
         self._name("", None)
 
     def _name(self, response_id: str, created: float | None) -> None:
@@ -459,6 +465,11 @@ class GeminiStreamEncoder:
         end = b"" if self._array else b"\n\n"
         self._text_tail = _TEXT_TAIL + self._tail + end
         self._thought_tail = _THOUGHT_TAIL + self._tail + end
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What this dialect could not say so far."""
+        return self._losses.done()
 
     def ping(self) -> bytes:
         """Return blank lines.
@@ -493,9 +504,10 @@ class GeminiStreamEncoder:
             case ArgumentsDelta(text=text):
                 self._buffer.append(text)
             case SignatureDelta(signature=signature):
-                if self._thought is not None:
-                    self._thought = told_late(self._thought, event)
+                self._know(event)
                 self._sign(signature, out)
+            case Annotated(native=native):
+                note_lost(native, DIALECT, self._losses, "citations")
             case PartEnded():
                 self._end(out)
             case UsageSeen(usage=usage):
@@ -527,6 +539,7 @@ class GeminiStreamEncoder:
             case Text(text=text, signature=signature):
                 self._kind = "text"
                 self._buffer.append(text)
+                note_lost(part.native, DIALECT, self._losses, "citations")
                 self._extras = dict(own_fields(part.native))
                 self._ride()
                 if signature is not None:
@@ -567,6 +580,10 @@ class GeminiStreamEncoder:
         if self._waiting is not None:
             self._write_parts([alone(self._waiting)], out)
             self._waiting = None
+
+    def _know(self, event: SignatureDelta) -> None:
+        if self._thought is not None:
+            self._thought = told_late(self._thought, event)
 
     def _sign(self, signature: Signature, out: list[bytes]) -> None:
         if self._kind == "call" and self._call is not None:

@@ -172,6 +172,11 @@ class StreamPipe:
             self._watch.see(events)
         return self._encoder.encode(events)
 
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What the client's dialect could not say so far."""
+        return self._encoder.losses
+
     def ping(self) -> bytes:
         """Return a sign of life."""
         return self._encoder.ping()
