@@ -279,6 +279,28 @@ async def test_model_that_is_none_is_a_request_fault(tmp_path, model):
             assert "model" in error_of(dialect, reply)
 
 
+@pytest.mark.parametrize("name", ["", "%20", "%00", "%ff", "a:b", "x" * 5_000])
+@pytest.mark.parametrize("version", ["v1", "v1beta"])
+async def test_model_of_a_gemini_path_that_is_none_is_a_request_fault(tmp_path, version, name):
+    async with running(tmp_path) as server:
+        body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+        headers = {"x-goog-api-key": "x"}
+        reply = await server.post(f"/{version}/models/{name}:generateContent", body, headers)
+        assert 400 <= reply.status < 500, reply.body
+        assert len(error_of("gemini", reply)) < 1_000
+
+
+async def test_neighbours_of_an_unknown_model_are_those_of_the_keys_scope(tmp_path):
+    async with running(tmp_path) as server:
+        _, key = await server.key(label="n", models=["demo-think"])
+        for model in ("demo-chat", "demo-thinc", "nothing"):
+            reply = await server.post(CHAT, SAY | {"model": model}, {"x-api-key": key})
+            assert reply.status == 404
+            message = error_of("openai_chat", reply).replace(model, "")
+            for other in ("demo-chat", "demo-slow", "demo-tools", "demo/"):
+                assert other not in message
+
+
 @pytest.mark.parametrize("dialect", PATHS)
 async def test_unknown_model_names_its_neighbours(tmp_path, dialect):
     async with running(tmp_path) as server:
@@ -410,6 +432,34 @@ async def test_silent_stream_gets_pings_on_the_wire(tmp_path):
             writer.write(server.render("POST", CHAT, SAY | {"model": "m", "stream": True}))
             seen = await asyncio.wait_for(reader.readuntil(b": ping\n\n"), 5)
             assert b'"content":"a"' in seen.replace(b" ", b"")
+
+
+@pytest.mark.parametrize("dialect", ["openai_chat", "anthropic"])
+async def test_signs_of_life_without_content_end_at_the_deadline(tmp_path, dialect):
+    async def answer(writer, _body):
+        writer.write(STREAM_HEAD)
+        while True:
+            writer.write(chunk(b": still thinking\n\n"))
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    more = "upstream: {first_byte_timeout_s: 0.1, idle_timeout_s: 0.1}\n"
+    async with Upstream(answer) as up, running(tmp_path, up.settings(more=more)) as server:
+        body = SAY | {"model": "m", "stream": True, "max_tokens": 5}
+        reply = await server.post(PATHS[dialect], body)
+        assert reply.status == 504
+        assert "no content" in error_of(dialect, reply)
+        await asyncio.wait_for(up.left.wait(), 5)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_upstream_that_says_nothing_is_504_at_the_deadline(tmp_path, stream):
+    more = "upstream: {first_byte_timeout_s: 0.1, total_timeout_s: 0.1}\n"
+    async with Upstream(holding()) as up, running(tmp_path, up.settings(more=more)) as server:
+        reply = await server.post(CHAT, SAY | {"model": "m", "stream": stream})
+        assert reply.status == 504
+        assert error_of("openai_chat", reply)
+        await asyncio.wait_for(up.left.wait(), 5)
 
 
 async def test_stream_and_whole_answers_pass_through_a_real_upstream(tmp_path):
