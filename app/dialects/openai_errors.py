@@ -475,9 +475,13 @@ def render_openai_error(failure: Failure) -> JsonObject:
             error["message"] = failure.text
         return error
     code = _FIXED_CODES.get(failure.kind) or failure.code or _CODES.get(failure.kind)
+    kind_word = _TYPES[failure.kind]
+    if failure.kind == "quota" and failure.retry_after_s is not None:
+        # A window that will reset; Codex tells it apart from an empty purse by this word.
+        kind_word = "usage_limit_reached"
     return {
         "message": failure.text,
-        "type": _TYPES[failure.kind],
+        "type": kind_word,
         "param": failure.param,
         "code": code,
     }

@@ -22,18 +22,29 @@ def helps_more(new: Failure, old: Failure | None) -> bool:
     return new.retry_after_s is not None and new.retry_after_s <= old.retry_after_s
 
 
+_LONG_S = 60.0
+"""A rest from here on is told as a spent quota: Codex sits out any ``retry-after`` without a word."""
+
+
 def upstream_shown(failure: Failure) -> Failure:
     """Return a failure as a client should see it.
 
-    A refused upstream credential must not reach a client as 401: agents would take it for their
-    own key, drop it and ask the user for another.
+    Trouble with the accounts behind us must not reach a client as 401: agents would take it for
+    their own key, drop it and ask the user for another. Nor as 5xx: they would ask again for
+    minutes, Codex 30 times. 400 is the one status that all of them show at once, with the text;
+    and of the kinds that it may have, ``payment`` is the one upon which Claude Code does not
+    repeat the request with parts left out. The runs are in ``assets/docs/errors.md``.
     """
+    if failure.code == "accounts_unavailable":
+        return replace(failure, status=400, kind="payment")
+    if failure.code == "accounts_cooling" and (failure.retry_after_s or 0.0) >= _LONG_S:
+        return replace(failure, kind="quota")
     if failure.kind != "authentication" and failure.status != 401:
         return failure
     return replace(
         failure,
-        status=503,
-        kind="unavailable",
+        status=400,
+        kind="payment",
         code="account_refused",
         type=None,
         native=None,

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from app.accounts.account import Account
 from app.accounts.roster import Roster
 from app.canonical.failure import Failure, failure_of
 from app.canonical.parts import DialectName
@@ -61,6 +62,18 @@ class GatewayLimits:
     """A stream that is silent for this long gets a sign of life."""
 
 
+async def _as_it_is(account: Account) -> Account:
+    return account
+
+
+async def _no_other(_account: Account) -> Account | None:
+    return None
+
+
+def _unnoticed(_account: Account, _headers: Headers) -> None:
+    return None
+
+
 @dataclass(slots=True)
 class Resources:
     """Everything that an exchange needs, given by ``service``."""
@@ -77,6 +90,13 @@ class Resources:
     limits: GatewayLimits = field(default_factory=GatewayLimits)
     memory: ResponseMemory = field(default_factory=ResponseMemory)
     replay: ReplayCache = field(default_factory=ReplayCache)
+    fresh: Callable[[Account], Awaitable[Account]] = _as_it_is
+    """Returns an account with a credential that is good now; ``AccountError`` when it has none."""
+    rejected: Callable[[Account], Awaitable[Account | None]] = _no_other
+    """Told that a service refused the credential of an account; returns the account with another
+    one, or None when there is none."""
+    noticed: Callable[[Account, Headers], None] = _unnoticed
+    """Shown the head of every answer, which may tell what is left of the account."""
 
     def own_headers(self, call: Call, outcome: Outcome) -> tuple[tuple[str, str], ...]:
         """Return the header fields that every answer of ours carries."""
@@ -127,7 +147,8 @@ class Resources:
             pause.seconds,
             reason,
             self.now(),
-            refused=failure.final,
+            # A bad key needs a person as much as a ban does; only the pause is shorter.
+            refused=failure.final or failure.kind == "authentication",
         )
         _log.warning(
             "account %s cannot serve %s for %.0f s: %s",

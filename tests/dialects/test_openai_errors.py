@@ -222,6 +222,12 @@ def test_own_error_object_comes_back_whole():
         ),
         (Failure(429, "m", "rate_limit"), 429, "rate_limit_error", "rate_limit_exceeded"),
         (Failure(429, "m", "quota"), 429, "insufficient_quota", "insufficient_quota"),
+        (
+            Failure(429, "m", "quota", code="accounts_cooling", retry_after_s=60),
+            429,
+            "usage_limit_reached",
+            "accounts_cooling",
+        ),
         (Failure(401, "m", "authentication"), 401, "authentication_error", "invalid_api_key"),
         (Failure(0, "m", "timeout"), 504, "server_error", None),
         (cut_stream(), 502, "server_error", "upstream_closed"),

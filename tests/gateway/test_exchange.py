@@ -244,9 +244,13 @@ async def test_refused_account_is_never_401(dialect):
     desk = Desk(account(CHAT, "one", ["m"])).answers(refusal(401, message="Incorrect API key"))
     path = "/v1beta/models/m:generateContent" if dialect == "gemini" else None
     client = await desk.ask(ask_body(dialect, "m"), dialect, path)
-    assert client.status == 503
+    assert client.status == 400
     assert "Incorrect API key" in client.body.decode()
     assert b"authentication" not in client.body
+    again = await desk.ask(ask_body(dialect, "m"), dialect, path)
+    assert again.status == 400, "nobody is told to wait where a person is needed"
+    assert "Incorrect API key" in again.body.decode()
+    assert again.header("retry-after") is None
 
 
 async def test_refused_account_is_not_told_as_authentication_within_a_stream():

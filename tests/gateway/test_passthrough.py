@@ -64,7 +64,7 @@ async def test_next_account_is_asked_and_the_first_pauses():
 
 @pytest.mark.parametrize(
     ("step", "status"),
-    [(refusal(401), 503), (refusal(400), 400), (unreachable(), 502), (Answered(301), 502)],
+    [(refusal(401), 400), (refusal(400), 400), (unreachable(), 502), (Answered(301), 502)],
 )
 async def test_failures_are_told_as_for_generation(step, status):
     desk = Desk(account(CHAT, "one", ["m"])).answers(step)

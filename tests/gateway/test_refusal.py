@@ -1,6 +1,7 @@
 import pytest
 
-from app.canonical.failure import Failure
+from app.canonical.failure import Failure, failure_of
+from app.errors import AccountError
 from app.gateway.refusal import helps_more, upstream_shown
 
 WAIT_9 = Failure(429, "busy", "rate_limit", retry_after_s=9.0, scope="model")
@@ -33,11 +34,25 @@ def test_which_failure_helps_more(new, old, better):
         Failure(400, "API key not valid", "authentication"),
     ],
 )
-def test_refused_account_is_unavailable_in_the_services_words(failure):
+def test_refused_account_is_told_once_in_the_services_words(failure):
     shown = upstream_shown(failure)
-    assert shown.status == 503
+    assert (shown.status, shown.kind, shown.code) == (400, "payment", "account_refused")
     assert failure.message in shown.message
-    assert shown.code == "account_refused"
+    assert "doctor" in shown.hint
+
+
+def test_accounts_that_need_a_person_are_told_once():
+    error = AccountError("No account.", code="accounts_unavailable", hint="See doctor.")
+    shown = upstream_shown(failure_of(error))
+    assert (shown.status, shown.kind, shown.code) == (400, "payment", "accounts_unavailable")
+    assert shown.text == "No account. See doctor."
+
+
+@pytest.mark.parametrize(("wait_s", "kind"), [(59, "rate_limit"), (60, "quota"), (9000, "quota")])
+def test_a_long_rest_of_all_accounts_is_a_spent_quota(wait_s, kind):
+    error = AccountError("All rest.", status=429, code="accounts_cooling", retry_after_s=wait_s)
+    shown = upstream_shown(failure_of(error))
+    assert (shown.status, shown.kind, shown.retry_after_s) == (429, kind, wait_s)
 
 
 def test_other_failures_are_shown_as_they_are():
