@@ -43,7 +43,7 @@ def previous_id(head: Mapping[str, msgspec.Raw]) -> str | None:
     """Return the id of the answer that a request goes on from, or None."""
     try:
         return msgspec.json.decode(head.get("previous_response_id", b"null"), type=str | None)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
@@ -51,7 +51,7 @@ def response_id(body: bytes) -> str | None:
     """Return the id of a response object, or None when it has none."""
     try:
         return msgspec.json.decode(body, type=_Id).id or None
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
@@ -79,7 +79,7 @@ def final_response(stream: bytes) -> bytes | None:
     for frame in reversed(frames):
         try:
             event = msgspec.json.decode(frame.data, type=_Event)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             continue
         if event.type in ("response.completed", "response.incomplete"):
             return bytes(event.response)

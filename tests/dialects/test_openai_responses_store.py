@@ -64,6 +64,7 @@ def test_the_answer_before_is_named_by_its_id(fields, expected):
         (b'{"id":3}', None),
         (b"[]", None),
         (b"<html>", None),
+        (b'{"id":"\xff"}', None),
     ],
 )
 def test_the_id_of_an_answer_is_read(body, expected):
@@ -105,6 +106,7 @@ def test_the_final_response_of_a_stream_is_found(case):
         sse(CREATED, DONE),
         sse({"type": "response.output_text.delta", "delta": "response.completed"}),
         b"data: response.completed\n\n",
+        b'data: {"type":"\xff response.completed"}\n\n',
         b'data: {"type":3,"x":"response.completed"}\n\n',
     ],
 )
