@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -59,6 +59,19 @@ class ToolNames:
         if origin.custom and call.kind == "function":
             call = replace(call, kind="custom", arguments=_free_text(call.arguments))
         return replace(call, name=origin.name, namespace=origin.namespace)
+
+    def through(self, sent: Mapping[str, str]) -> ToolNames:
+        """Return the way back for calls whose names were changed once more on their way out.
+
+        Args:
+            sent: name at the service to the name that it stands for here.
+        """
+        if not sent:
+            return self
+        back = dict(self.back)
+        for name, meant in sent.items():
+            back[name] = self.back.get(meant) or _Origin(meant, None, custom=False)
+        return ToolNames(back)
 
     def restore_parts(self, parts: tuple[Part, ...]) -> tuple[Part, ...]:
         """Return an answer's parts with every call restored."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from app.accounts.account import Account
 from app.canonical.events import (
     Event,
     Failed,
@@ -24,6 +25,7 @@ from app.canonical.events import (
     UsageSeen,
 )
 from app.canonical.failure import Failure, cut_stream, failure_of
+from app.canonical.fold import fold
 from app.canonical.parts import Media, Opaque, ToolCall
 from app.canonical.profile import Target
 from app.canonical.request import ChatRequest
@@ -32,6 +34,7 @@ from app.canonical.usage import Usage
 from app.dialects.base import Dialect
 from app.dialects.identity import identity_edits
 from app.dialects.tap import Tap
+from app.dialects.tools import ToolNames
 from app.dialects.translate import (
     StreamPipe,
     Translation,
@@ -40,12 +43,12 @@ from app.dialects.translate import (
     translate,
 )
 from app.errors import AppError, RequestError, UpstreamError
+from app.gateway.asking import Prepared, prepare, session_key
 from app.gateway.call import Outcome, Sink
 from app.gateway.pinger import Pinger
 from app.gateway.resources import Resources, kept_headers
 from app.gateway.work import Work
-from app.http import Headers, HttpReply, HttpRequest, StreamedReply
-from app.providers.base import join_url
+from app.http import Headers, HttpReply, StreamedReply
 from app.routing.plan import Candidate
 
 __all__ = ["Attempt", "Served"]
@@ -82,6 +85,7 @@ class Attempt:
         "_sink",
         "_upstream",
         "_work",
+        "asked",
         "kept",
     )
 
@@ -102,6 +106,8 @@ class Attempt:
         self._pinger = pinger
         self._upstream: Dialect = gateway.dialects[candidate.dialect]
         self._content_by = 0.0
+        self.asked: Account | None = None
+        """The account with the credential that went along; None before it was asked."""
         self.kept: Headers = ()
         """What clients read of the header of a refusal."""
 
@@ -124,21 +130,30 @@ class Attempt:
             *self._stream_type(),
             *self._gateway.own_headers(work.call, outcome),
         )
+        prepared = await self._prepare(translation)
+        self.asked = prepared.account
+        if translation.grade == "verbatim" and prepared.shaped.body is not translation.body:
+            outcome.grade = "patched"
+        collects = prepared.shaped.always_streams and not work.peek.stream
+        names = translation.names.through(prepared.shaped.names)
         limits = self._gateway.call_limits(work.peek)
         self._content_by = asyncio.get_running_loop().time() + limits.first_byte_s + limits.idle_s
-        reply = await self._gateway.send(self._request(translation), limits)
+        reply = await self._gateway.send(prepared.request, limits)
         try:
+            self._gateway.noticed(prepared.account, reply.headers)
             if not 200 <= reply.status < 300:
                 self.kept = kept_headers(reply.headers)
                 return await self._gateway.read_failure(candidate, self._upstream, reply)
+            if collects:
+                return await self._collected(reply, names)
             if not work.peek.stream:
-                return await self._whole(reply, translation)
+                return await self._whole(reply, translation, names)
             if (reply.header("content-type") or "").startswith("application/json"):
                 unstreamed = await self._unstreamed(reply)
                 if unstreamed is not None:
                     return unstreamed
-            if translation.grade == "translated":
-                return await self._translated(reply, translation)
+            if translation.grade == "translated" or names.back:
+                return await self._translated(reply, translation.request, names)
             return await self._passed_on(reply)
         finally:
             await reply.aclose()
@@ -178,33 +193,32 @@ class Attempt:
             verbatim_ok=same,
         )
 
-    def _request(self, translation: Translation) -> HttpRequest:
+    async def _prepare(self, translation: Translation) -> Prepared:
         work, candidate = self._work, self._candidate
         account = candidate.account
-        path = self._upstream.path("generate", candidate.model, stream=work.peek.stream)
-        request = HttpRequest(
-            "POST",
-            join_url(account.base_url, path),
-            (
-                ("content-type", "application/json"),
-                ("accept", "text/event-stream" if work.peek.stream else "application/json"),
-            ),
+        return await prepare(
+            self._gateway,
+            account,
+            candidate.dialect,
+            "generate",
+            candidate.model,
+            self._upstream.path("generate", candidate.model, stream=work.peek.stream),
             translation.body,
-            account.proxy,
-        )
-        passed = () if translation.grade == "translated" else work.call.headers
-        return account.provider.prepare(
-            request, account.credential, candidate.dialect, passed, account.headers
+            stream=work.peek.stream,
+            client_headers=() if translation.grade == "translated" else work.call.headers,
+            session=session_key(work.call.owner, account.id, work.peek.session),
         )
 
     # --- answers that are not streamed -----------------------------------------------------
 
-    async def _whole(self, reply: StreamedReply, translation: Translation) -> Served | Failure:
+    async def _whole(
+        self, reply: StreamedReply, translation: Translation, names: ToolNames
+    ) -> Served | Failure:
         raw = await reply.read()
         hidden = self._hidden_failure(raw, reply.headers)
         if hidden is not None:
             return hidden
-        if translation.grade != "translated":
+        if translation.grade != "translated" and not names.back:
             if not raw.lstrip()[:1] == b"{":
                 raise self._no_answer("something that is no JSON object")
             content_type = reply.header("content-type") or "application/json"
@@ -214,7 +228,32 @@ class Attempt:
             content_type = "application/json"
             response = decode_reply(self._upstream, raw, self._candidate.account.provider.issuer)
             self._outcome.usage = response.usage
-            body = self._encode_whole(response, translation)
+            body = self._encode_whole(response, translation.request, names)
+        return self._answer(reply, content_type, body)
+
+    async def _collected(self, reply: StreamedReply, names: ToolNames) -> Served | Failure:
+        """Make a whole answer of the stream of a service that only streams."""
+        decoder = self._upstream.stream_decoder(self._candidate.account.provider.issuer)
+        events: list[Event] = []
+        size = 0
+        async for chunk in reply.chunks:
+            events += decoder.feed(chunk)
+            size += len(chunk)
+            if size > _MAX_HELD_BYTES:
+                raise self._no_answer("a stream of more than 64 MB where a whole answer was wanted")
+            if events and isinstance(events[-1], (Finished, Failed)):
+                break
+        else:
+            events += decoder.close()
+        answer = fold(events)
+        if isinstance(answer, Failure):
+            return self._classify(answer)
+        self._outcome.usage = answer.usage
+        # What an answer repeats of its request is read from the request, however it was sent.
+        body = self._encode_whole(answer, self._work.request(), names)
+        return self._answer(reply, "application/json", body)
+
+    def _answer(self, reply: StreamedReply, content_type: str, body: bytes) -> Served:
         self._remember_whole(body)
         self._outcome.status = reply.status
         self._sink.reply(
@@ -222,11 +261,13 @@ class Attempt:
         )
         return Served()
 
-    def _encode_whole(self, response: ChatResponse, translation: Translation) -> bytes:
+    def _encode_whole(
+        self, response: ChatResponse, request: ChatRequest | None, names: ToolNames
+    ) -> bytes:
         call = self._work.call
-        context = self._gateway.reply_context(call, self._work.peek, translation.request)
+        context = self._gateway.reply_context(call, self._work.peek, request)
         watch = self._gateway.replay.watch(call.owner)
-        return encode_whole(call.client_side, response, translation.names, context, watch)
+        return encode_whole(call.client_side, response, names, context, watch)
 
     def _usage_of(self, raw: bytes) -> Usage | None:
         try:
@@ -323,8 +364,10 @@ class Attempt:
         sink.finish()
         return Served(verdict)
 
-    async def _translated(self, reply: StreamedReply, translation: Translation) -> Served | Failure:
-        pipe = self._pipe(translation)
+    async def _translated(
+        self, reply: StreamedReply, request: ChatRequest | None, names: ToolNames
+    ) -> Served | Failure:
+        pipe = self._pipe(request, names)
         sink = self._sink
         held: list[Event] = []
         committed = False
@@ -387,14 +430,14 @@ class Attempt:
         if sum(map(len, held)) > _MAX_HELD_BYTES:
             raise self._no_answer("64 MB without any content")
 
-    def _pipe(self, translation: Translation) -> StreamPipe:
+    def _pipe(self, request: ChatRequest | None, names: ToolNames) -> StreamPipe:
         call = self._work.call
         return StreamPipe(
             call.client_side,
             self._upstream,
             self._candidate.account.provider.issuer,
-            translation.names,
-            self._gateway.reply_context(call, self._work.peek, translation.request),
+            names,
+            self._gateway.reply_context(call, self._work.peek, request),
             self._gateway.replay.watch(call.owner),
         )
 

@@ -23,12 +23,12 @@ from app.canonical.request import ChatRequest, ServerTool
 from app.dialects.base import Delete, dump, patch_object
 from app.dialects.identity import identity_edits
 from app.dialects.tools import fit_tools
-from app.errors import AppError, TranslationError, UpstreamError
+from app.errors import AccountError, AppError, TranslationError, UpstreamError
+from app.gateway.asking import prepare
 from app.gateway.call import Outcome, Sink
 from app.gateway.resources import Resources
 from app.gateway.work import Work
-from app.http import HttpRequest, Limits
-from app.providers.base import join_url
+from app.http import Limits
 from app.routing.plan import Candidate
 
 __all__ = ["count", "countable_text", "media_tokens"]
@@ -103,20 +103,17 @@ async def _ask(
             body = dump(
                 upstream.encode_count_request(replace(fitted, model=candidate.model), target).body
             )
-        request = HttpRequest(
-            "POST",
-            join_url(
-                account.base_url, upstream.path("count_tokens", candidate.model, stream=False)
-            ),
-            (("content-type", "application/json"), ("accept", "application/json")),
+        prepared = await prepare(
+            gateway,
+            account,
+            dialect_name,
+            "count_tokens",
+            candidate.model,
+            upstream.path("count_tokens", candidate.model, stream=False),
             body,
-            account.proxy,
+            client_headers=call.headers if same else (),
         )
-        passed = call.headers if same else ()
-        reply = await gateway.send(
-            provider.prepare(request, account.credential, dialect_name, passed, account.headers),
-            _LIMITS,
-        )
+        reply = await gateway.send(prepared.request, _LIMITS)
         try:
             raw = await reply.read(1024 * 1024)
         finally:
@@ -127,7 +124,7 @@ async def _ask(
         return upstream.decode_count(answer if isinstance(answer, dict) else {})
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return failure_of(UpstreamError("The upstream's count is not valid JSON."))
-    except (TranslationError, UpstreamError) as error:
+    except (AccountError, TranslationError, UpstreamError) as error:
         return replace(failure_of(error), scope="service")  # an estimate is still to be had
 
 

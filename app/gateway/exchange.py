@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from app.accounts.account import Account
 from app.canonical.events import Failed
 from app.canonical.failure import Failure, failure_of
 from app.dialects.base import read_head
@@ -31,7 +32,7 @@ from app.gateway.resources import GatewayLimits, Resources
 from app.gateway.work import Work
 from app.http import Headers
 from app.routing.failover import may_try_next
-from app.routing.plan import Plan, make_plan, no_account_error
+from app.routing.plan import Candidate, Plan, make_plan, no_account_error
 
 __all__ = ["Gateway", "GatewayLimits"]
 
@@ -123,14 +124,12 @@ class Gateway(Resources):
         ping = work.ping if work.peek.stream else None
         with Pinger(sink, ping, self.limits.ping_s) as pinger:
             for candidate in work.plan.candidates[:MAX_ATTEMPTS]:
-                outcome.attempts += 1
-                attempt = Attempt(self, work, candidate, sink, outcome, pinger)
-                try:
-                    result = await attempt.run()
-                except TranslationError as error:  # another dialect may be able to say it
-                    result = replace(failure_of(error), retry=Retry.NEXT_ACCOUNT)
-                except AppError as error:
-                    result = failure_of(error)
+                attempt, result = await self._attempt(work, candidate, sink, outcome, pinger)
+                if _signed_out(result) and attempt.asked is not None:
+                    renewed = await self._renewed(attempt.asked)
+                    if renewed is not None:
+                        again = replace(candidate, account=renewed)
+                        attempt, result = await self._attempt(work, again, sink, outcome, pinger)
                 if isinstance(result, Served):
                     self.settle(candidate, result.failure)
                     outcome.failure = result.failure
@@ -143,6 +142,25 @@ class Gateway(Resources):
                     break
         assert failure is not None  # noqa: S101 - a plan with candidates ran at least once
         await self._refuse(work.call, sink, outcome, failure, kept, work.peek.variant)
+
+    async def _attempt(
+        self, work: Work, candidate: Candidate, sink: Sink, outcome: Outcome, pinger: Pinger
+    ) -> tuple[Attempt, Served | Failure]:
+        outcome.attempts += 1
+        attempt = Attempt(self, work, candidate, sink, outcome, pinger)
+        try:
+            return attempt, await attempt.run()
+        except TranslationError as error:  # another dialect may be able to say it
+            return attempt, replace(failure_of(error), retry=Retry.NEXT_ACCOUNT)
+        except AppError as error:
+            return attempt, failure_of(error)
+
+    async def _renewed(self, asked: Account) -> Account | None:
+        """Return the account with a new credential after the service refused the one it had."""
+        try:
+            return await self.rejected(asked)
+        except AppError:
+            return None  # the refusal itself says more to the client
 
     async def _refuse(
         self,
@@ -169,6 +187,10 @@ class Gateway(Resources):
         ours = self.own_headers(call, outcome)
         fields.update((key.lower(), (key, value)) for key, value in ours)
         sink.reply(reply.status, tuple(fields.values()), reply.body)
+
+
+def _signed_out(result: Served | Failure) -> bool:
+    return isinstance(result, Failure) and result.kind == "authentication" and not result.final
 
 
 def _knowing(plan: Plan, name: str) -> Plan:

@@ -9,12 +9,13 @@ import msgspec
 from app.canonical.failure import Failure, failure_of
 from app.dialects.base import patch_object, read_head
 from app.errors import AppError, NoRouteError, RequestError
+from app.gateway.asking import prepare
 from app.gateway.call import Call, Outcome, Sink
 from app.gateway.pinger import Pinger
 from app.gateway.refusal import helps_more
 from app.gateway.resources import Resources, kept_headers
-from app.http import Headers, HttpRequest, Limits
-from app.providers.base import Extra, join_url
+from app.http import Headers, Limits
+from app.providers.base import Extra
 from app.routing.failover import may_try_next
 from app.routing.plan import Candidate, make_plan, no_account_error
 
@@ -98,20 +99,21 @@ async def _attempt(
     if outcome.model != candidate.model:
         outcome.grade = "patched"
         body = patch_object(head, {"model": candidate.model})
-    request = HttpRequest(
-        "POST",
-        join_url(account.base_url, _PATHS[extra]),
-        (("content-type", "application/json"), ("accept", "application/json")),
+    prepared = await prepare(
+        gateway,
+        account,
+        call.dialect.name,
+        extra,
+        candidate.model,
+        _PATHS[extra],
         body,
-        account.proxy,
+        client_headers=call.headers,
     )
     limits = gateway.limits
     reply = await gateway.send(
-        account.provider.prepare(
-            request, account.credential, call.dialect.name, call.headers, account.headers
-        ),
-        Limits(limits.connect_s, limits.total_s, limits.total_s, limits.total_s),
+        prepared.request, Limits(limits.connect_s, limits.total_s, limits.total_s, limits.total_s)
     )
+    gateway.noticed(prepared.account, reply.headers)
     try:
         if not 200 <= reply.status < 300:
             failure = await gateway.read_failure(candidate, call.dialect, reply)

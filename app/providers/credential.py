@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 __all__ = ["Credential", "CredentialKind", "Identity"]
 
 CredentialKind: TypeAlias = Literal["api_key", "oauth", "none"]
-
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -26,7 +23,7 @@ class Credential:
     renewal: str = ""
     """What a new ``secret`` is made from: a refresh token, a long-lived sign-in token, a cookie.
     Often good for one use only. Empty when there is none."""
-    facts: Mapping[str, str] = field(default=_NOTHING)
+    facts: Mapping[str, str] = field(default_factory=dict)
     """What else the service needs with each call and is no secret of its own (``account_id``,
     ``api`` for the address that belongs to the account, ``session_id`` …)."""
     obtained_at: float = 0.0
