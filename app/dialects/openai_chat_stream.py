@@ -284,16 +284,20 @@ class ChatStreamDecoder:
             return
         if not data.strip():
             return
+        try:
+            self._read(frame)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            # Also from fields that only a second look at the whole chunk decodes.
+            self._fail(_bad_stream(f"The service sent an event that cannot be read: {error}."))
+
+    def _read(self, frame: Frame) -> None:
+        data = frame.data
         body: Mapping[str, Any] | None = None
         try:
-            try:
-                chunk = decode_frame(data)
-            except msgspec.ValidationError:
-                body = object_of(data)
-                chunk = lenient_chunk(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            self._fail(_bad_stream(f"The service sent an event that cannot be read: {error}."))
-            return
+            chunk = decode_frame(data)
+        except msgspec.ValidationError:
+            body = object_of(data)
+            chunk = lenient_chunk(body)
         if chunk.error or frame.event == "error":
             fault = chunk.error or (body if body is not None else object_of(data))
             self._fail(read_error(fault, None))

@@ -101,3 +101,17 @@ def test_a_stream_cut_anywhere_ends_in_a_failure_and_never_in_silence(source, na
         assert events
         ends = [event for event in events if isinstance(event, Finished | Failed)]
         assert ends == [events[-1]]
+
+
+@pytest.mark.parametrize("source", DIALECTS)
+def test_a_byte_that_is_no_text_makes_no_decoder_or_tap_raise(source):
+    data = raw_of(source, "text", "stream.sse")
+    for place in range(len(data)):
+        broken = data[:place] + b"\xff" + data[place + 1 :]
+        events = events_of(source, broken)
+        ends = [event for event in events if isinstance(event, Finished | Failed)]
+        assert ends == [events[-1]]
+        tap = Tap(DIALECTS[source])
+        tap.feed(broken)
+        tap.close()
+        tap.verdict()
