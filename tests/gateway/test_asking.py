@@ -1,0 +1,259 @@
+"""Calls on their way out: the credential that goes along, the service's shape, renewal."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from app.errors import AccountError, RequestError
+from app.gateway.asking import session_key
+from app.providers import Credential
+from app.providers.shaping import Shaped
+from tests.fakes.basic import Answered
+from tests.gateway.scripted import (
+    CHAT,
+    JSON,
+    SSE,
+    Desk,
+    account,
+    ask_body,
+    chat_stream,
+    chat_whole,
+)
+
+REFUSED = Answered(401, JSON, json.dumps({"error": {"message": "bad token", "code": "x"}}).encode())
+
+
+def shaped(provider=CHAT, **changes):
+    """A provider whose shape makes these changes, and the calls that it was asked about."""
+    asked = []
+
+    def shape(call):
+        asked.append(call)
+        return Shaped(**{"body": call.body, "path": call.path} | changes)
+
+    return replace(provider, shape=shape), asked
+
+
+def signed_in(label="one", token="old"):
+    return replace(account(CHAT, label, ["m"]), credential=Credential(token, "oauth", 50.0))
+
+
+def bearer(desk, number=-1):
+    return dict(desk.send.requests[number].headers)["authorization"]
+
+
+# The credential
+
+
+async def test_the_fresh_credential_goes_along():
+    async def fresh(asked):
+        return replace(asked, credential=Credential("new", "oauth", 99.0))
+
+    desk = Desk(signed_in(), fresh=fresh).answers(Answered(200, JSON, chat_whole()))
+    await desk.ask(ask_body("openai_chat", "m"))
+    assert bearer(desk) == "Bearer new"
+
+
+async def test_an_account_without_a_good_credential_is_passed_over():
+    async def fresh(asked):
+        if asked.label == "one":
+            raise AccountError("The sign-in of one is over.", code="sign_in_again")
+        return asked
+
+    desk = Desk(signed_in("one"), signed_in("two", "other"), fresh=fresh)
+    desk.answers(Answered(200, JSON, chat_whole()))
+    client = await desk.ask(ask_body("openai_chat", "m"))
+    assert client.status == 200
+    assert bearer(desk) == "Bearer other"
+    assert [failed for failed, _ in desk.outcome.failures] == ["server/one"]
+
+
+async def test_a_refused_credential_is_renewed_and_asked_again_once():
+    refused = []
+
+    async def rejected(asked):
+        refused.append(asked.credential.secret)
+        return replace(asked, credential=Credential("new", "oauth"))
+
+    desk = Desk(signed_in(), rejected=rejected).answers(REFUSED, Answered(200, JSON, chat_whole()))
+    client = await desk.ask(ask_body("openai_chat", "m"))
+    assert client.status == 200
+    assert refused == ["old"]
+    assert [bearer(desk, 0), bearer(desk, 1)] == ["Bearer old", "Bearer new"]
+    assert desk.outcome.attempts == 2
+
+
+async def test_a_credential_that_is_refused_again_moves_on_to_the_next_account():
+    async def rejected(asked):
+        return replace(asked, credential=Credential("new", "oauth"))
+
+    desk = Desk(signed_in("one"), signed_in("two", "other"), rejected=rejected)
+    desk.answers(REFUSED, REFUSED, Answered(200, JSON, chat_whole()))
+    client = await desk.ask(ask_body("openai_chat", "m"))
+    assert client.status == 200
+    assert [bearer(desk, n) for n in range(3)] == ["Bearer old", "Bearer new", "Bearer other"]
+
+
+@pytest.mark.parametrize("answer", [None, AccountError("over", code="sign_in_again")])
+async def test_without_a_new_credential_the_refusal_stands(answer):
+    async def rejected(asked):
+        if answer is not None:
+            raise answer
+        return
+
+    desk = Desk(signed_in(), rejected=rejected).answers(REFUSED)
+    client = await desk.ask(ask_body("openai_chat", "m"))
+    assert client.status == 400
+    assert "bad token" in client.json["error"]["message"]
+    assert len(desk.send.requests) == 1
+
+
+# The shape
+
+
+async def test_a_shape_that_changes_nothing_leaves_the_call_verbatim():
+    provider, asked = shaped()
+    raw = b'{ "model":"m", "messages":[{"role":"user","content":"a"}] }'
+    desk = Desk(account(provider, "one", ["m"])).answers(Answered(200, JSON, chat_whole()))
+    await desk.ask(raw, headers=(("x-own", "1"),))
+    assert desk.send.requests[0].body == raw
+    assert desk.outcome.grade == "verbatim"
+    (call,) = asked
+    assert (call.dialect, call.operation, call.model) == ("openai_chat", "generate", "m")
+    assert call.client_headers == (("x-own", "1"),)
+    assert call.credential.secret == "sk-one"
+
+
+async def test_a_translated_call_shows_the_shape_nothing_of_the_callers_head():
+    provider, asked = shaped()
+    desk = Desk(account(provider, "one", ["m"])).answers(Answered(200, JSON, chat_whole()))
+    await desk.ask(ask_body("anthropic", "m"), "anthropic")
+    assert asked[0].client_headers == ()
+
+
+async def test_body_path_address_and_fields_are_the_shapes():
+    provider, _ = shaped(
+        body=b'{"changed":1}',
+        path="/answers?x=1",
+        headers=(("Authorization", "Token t"), ("x-extra", "yes")),
+        base_url="http://elsewhere.test",
+    )
+    desk = Desk(account(provider, "one", ["m"])).answers(Answered(200, JSON, chat_whole()))
+    await desk.ask(ask_body("openai_chat", "m"))
+    request = desk.send.requests[0]
+    assert (request.url, request.body) == ("http://elsewhere.test/answers?x=1", b'{"changed":1}')
+    fields = [(key, value) for key, value in request.headers if key.lower() == "authorization"]
+    assert fields == [("Authorization", "Token t")]
+    assert ("x-extra", "yes") in request.headers
+    assert desk.outcome.grade == "patched"
+
+
+async def test_a_shape_that_cannot_take_the_call_answers_the_client():
+    def shape(call):
+        raise RequestError("This service takes no tools.", param="tools")
+
+    desk = Desk(account(replace(CHAT, shape=shape), "one", ["m"])).answers()
+    client = await desk.ask(ask_body("openai_chat", "m"))
+    assert client.status == 400
+    assert client.json["error"]["param"] == "tools"
+
+
+@pytest.mark.parametrize("dialect", ["openai_chat", "anthropic", "openai_responses"])
+async def test_an_answer_that_always_streams_is_collected_for_who_wants_it_whole(dialect):
+    provider, _ = shaped(always_streams=True)
+    desk = Desk(account(provider, "one", ["m"])).answers(Answered(200, SSE, chat_stream("a", "b")))
+    client = await desk.ask(ask_body(dialect, "m"), dialect)
+    assert client.status == 200
+    assert client.header("content-type") == "application/json"
+    assert ("accept", "text/event-stream") in desk.send.requests[0].headers
+    assert "ab" in client.body.decode()
+    assert desk.outcome.tokens() is not None
+
+
+async def test_a_failure_in_a_collected_stream_goes_on_to_the_next_account():
+    provider, _ = shaped(always_streams=True)
+    broken = chat_stream("a")[:-1]
+    desk = Desk(account(provider, "one", ["m"]), account(CHAT, "two", ["m"]))
+    desk.answers(Answered(200, SSE, broken), Answered(200, JSON, chat_whole()))
+    client = await desk.ask(ask_body("openai_chat", "m"))
+    assert client.status == 200
+    assert desk.outcome.attempts == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_tool_names_are_put_back_in_the_answer(stream):
+    provider, _ = shaped(names={"mcp_Read": "read", "mcp_Other": "other"})
+    call = {
+        "id": "call_1",
+        "index": 0,
+        "type": "function",
+        "function": {"name": "mcp_Read", "arguments": '{"name":"mcp_Read"}'},
+    }
+    head = {"id": "c", "object": "chat.completion", "created": 1, "model": "m"}
+    if stream:
+        head["object"] += ".chunk"
+        start = {**head, "choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}
+        end = {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}
+        body = b"".join(b"data: %b\n\n" % json.dumps(e).encode() for e in (start, end))
+        answer = Answered(200, SSE, body + b"data: [DONE]\n\n")
+    else:
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+        answer = Answered(200, JSON, json.dumps({**head, "choices": [choice]}).encode())
+    desk = Desk(account(provider, "one", ["m"])).answers(answer)
+    client = await desk.ask(ask_body("openai_chat", "m", stream=stream))
+    if stream:
+        calls = [
+            c
+            for event in client.events()
+            for choice in event["choices"]
+            for c in choice["delta"].get("tool_calls", ())
+        ]
+        assert "".join(c["function"].get("name") or "" for c in calls) == "read"
+        text = "".join(c["function"].get("arguments") or "" for c in calls)
+    else:
+        (got,) = client.json["choices"][0]["message"]["tool_calls"]
+        assert got["function"]["name"] == "read"
+        text = got["function"]["arguments"]
+    assert text == '{"name":"mcp_Read"}'
+
+
+async def test_heads_of_answers_are_shown_also_of_refusals():
+    seen = []
+    desk = Desk(
+        account(CHAT, "one", ["m"]),
+        account(CHAT, "two", ["m"]),
+        noticed=lambda who, headers: seen.append((who.label, dict(headers).get("x-left"))),
+    )
+    desk.answers(
+        Answered(429, {**JSON, "x-left": "0"}, b"{}"),
+        Answered(200, {**JSON, "x-left": "9"}, chat_whole()),
+    )
+    await desk.ask(ask_body("openai_chat", "m"))
+    assert seen == [("one", "0"), ("two", "9")]
+
+
+# Names of conversations
+
+
+def test_a_conversation_keeps_its_name_and_tells_nothing():
+    name = session_key("user", "codex/one", "thread-7")
+    assert name == session_key("user", "codex/one", "thread-7")
+    assert "thread" not in name
+    assert (
+        len({name, session_key("key:1", "codex/one", "thread-7"), session_key("user", "b", "t")})
+        == 3
+    )
+    assert session_key("user", "codex/one", None) == session_key("user", "codex/one", "") == ""
+
+
+async def test_the_shape_is_told_the_conversation():
+    provider, asked = shaped()
+    desk = Desk(account(provider, "one", ["m"])).answers(
+        Answered(200, JSON, chat_whole()), Answered(200, JSON, chat_whole())
+    )
+    await desk.ask(ask_body("openai_chat", "m", prompt_cache_key="k"))
+    await desk.ask(ask_body("openai_chat", "m"))
+    assert asked[0].session == session_key("user", "server/one", "k")
+    assert asked[1].session == ""
