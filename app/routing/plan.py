@@ -21,6 +21,9 @@ from app.routing.catalog import Catalog
 
 __all__ = ["Candidate", "Plan", "make_plan", "nearest_models", "no_account_error"]
 
+_DEMO_MODEL = "demo-chat"
+"""Answers without any account; the hint for a first request."""
+
 StateOf = Callable[[Account, str], AccountState]
 """State of an account for an upstream model, now."""
 Allows = Callable[[Account, str], bool]
@@ -108,7 +111,7 @@ def make_plan(
             waiting.append((item.account, state))
     if candidates or waiting:
         return Plan(model, tuple(candidates), tuple(waiting))
-    raise _unknown(model, visible, catalog)
+    raise _unknown(model, accounts, catalog, allows)
 
 
 def _find(
@@ -213,23 +216,31 @@ def _family(name: str, accounts: Iterable[Account]) -> list[_Found]:
     ]
 
 
-def nearest_models(model: str, accounts: Iterable[Account], catalog: Catalog) -> list[str]:
-    """Return up to three known names that are close to a mistyped one."""
-    known = {name for account in accounts for name in catalog.names(account)}
-    known.update(catalog.aliases, catalog.chains)
+def nearest_models(
+    model: str, accounts: Sequence[Account], catalog: Catalog, allows: Allows
+) -> list[str]:
+    """Return up to three names in the caller's scope that are close to a mistyped one."""
+    known = {n for account in accounts for n in catalog.names(account) if allows(account, n)}
+    known.update(
+        name
+        for name in (*catalog.aliases, *catalog.chains)
+        if any(allows(account, name) for account in accounts)
+    )
     return difflib.get_close_matches(model, sorted(known), n=3, cutoff=0.5)
 
 
-def _unknown(model: str, accounts: Sequence[Account], catalog: Catalog) -> AppError:
-    near = nearest_models(model, accounts, catalog)
-    real = [account for account in accounts if not account.provider.demo]
+def _unknown(model: str, accounts: Sequence[Account], catalog: Catalog, allows: Allows) -> AppError:
+    near = nearest_models(model, accounts, catalog, allows)
+    demos = [account for account in accounts if account.provider.demo]
     if near:
         hint = f"Did you mean {', '.join(near)}?"
-    elif not real:
+    elif len(demos) == len(accounts):
         hint = (
             "No account is set up yet: add a key under providers in the settings "
-            "(`dragoman config edit`), or try the model demo-chat."
+            "(`dragoman config edit`)"
         )
+        offered = any(allows(account, _DEMO_MODEL) for account in demos)
+        hint += f", or try the model {_DEMO_MODEL}." if offered else "."
     else:
         hint = "`dragoman models` lists what is served."
     return NoRouteError(f"No account serves the model {model[:200]!r}.", hint=hint)

@@ -349,15 +349,23 @@ def test_a_chain_that_begins_with_the_demo_may_go_on_with_it():
 # What a refusal says
 
 
+def anything(_account, _model):
+    return True
+
+
 def test_a_mistyped_name_is_told_the_nearest_ones():
     known = catalog(
         {"openrouter/main": ["llama-3.3-70b", "qwen-3"]},
         aliases={"fast": "gpt-5"},
         chains={"llama-chain": ("gpt-5",)},
     )
-    assert nearest_models("llama-3.3-70", (ROUTER,), known) == ["llama-3.3-70b", "llama-chain"]
-    assert nearest_models("fats", (ROUTER,), known) == ["fast"]
-    assert nearest_models("zzz", (ROUTER,), known) == []
+
+    def near(model):
+        return nearest_models(model, (ROUTER,), known, anything)
+
+    assert near("llama-3.3-70") == ["llama-3.3-70b", "llama-chain"]
+    assert near("fats") == ["fast"]
+    assert near("zzz") == []
     with pytest.raises(NoRouteError) as caught:
         plan_for("qwen3", (ROUTER,), known)
     assert caught.value.hint == "Did you mean qwen-3?"
@@ -365,16 +373,33 @@ def test_a_mistyped_name_is_told_the_nearest_ones():
 
 @given(st.text(max_size=30), st.lists(st.text(max_size=10), max_size=8))
 def test_at_most_three_known_names_are_suggested(model, listed):
-    near = nearest_models(model, (ROUTER,), catalog({"openrouter/main": listed}))
+    near = nearest_models(model, (ROUTER,), catalog({"openrouter/main": listed}), anything)
     assert len(near) <= 3
     assert set(near) <= set(listed)
 
 
-def test_names_out_of_scope_are_not_suggested():
-    known = catalog({"openrouter/main": ["secret-model"]})
+def test_only_names_in_the_callers_scope_are_suggested():
+    known = catalog(
+        {"openrouter/main": ["model-1", "model-2"], "openai/home": ["model-3"]},
+        aliases={"model-4": "model-1", "model-5": "model-1"},
+    )
+    scope = {("openrouter/main", "model-1"), ("openrouter/main", "model-4")}
     with pytest.raises(NoRouteError) as caught:
-        plan_for("secret-modle", ALL, known, allows=lambda a, _: a.provider.id == "openai")
-    assert "secret-model" not in caught.value.text.replace("secret-modle", "")
+        plan_for("model-9", ALL, known, allows=lambda a, m: (a.id, m) in scope)
+    assert caught.value.hint == "Did you mean model-4, model-1?"
+
+
+def test_the_demo_is_offered_only_to_those_who_may_use_it():
+    with pytest.raises(NoRouteError) as caught:
+        plan_for("zzzzzzzzzz", (demo(),), allows=lambda _, m: m == "demo-think")
+    assert caught.value.hint.startswith("No account is set up yet")
+    assert "demo-" not in caught.value.hint
+
+
+def test_an_account_out_of_scope_is_set_up_all_the_same():
+    with pytest.raises(NoRouteError) as caught:
+        plan_for("zzzzzzzzzz", (HOME,), allows=lambda *_: False)
+    assert "`dragoman models`" in caught.value.hint
 
 
 @pytest.mark.parametrize(
