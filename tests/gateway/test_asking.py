@@ -35,8 +35,8 @@ def shaped(provider=CHAT, **changes):
     return replace(provider, shape=shape), asked
 
 
-def signed_in(label="one", token="old"):
-    return replace(account(CHAT, label, ["m"]), credential=Credential(token, "oauth", 50.0))
+def signed_in(label="one", held="old"):
+    return replace(account(CHAT, label, ["m"]), credential=Credential(held, "oauth", 50.0))
 
 
 def bearer(desk, number=-1):
