@@ -33,6 +33,8 @@ class Account:
     trouble: str = ""
     order: int = 0
     """Lower is tried first among equals."""
+    paused: bool = False
+    """The user wants it left alone for now."""
 
     def __repr__(self) -> str:
         return f"Account({self.id!r}, enabled={self.enabled})"
@@ -40,4 +42,4 @@ class Account:
     @property
     def ready(self) -> bool:
         """Whether it can be called at all, its health aside."""
-        return self.enabled and not self.trouble
+        return self.enabled and not self.paused and not self.trouble

@@ -33,6 +33,8 @@ class Record:
     """Lower is tried first among equals."""
     base_url: str = ""
     """Empty: the provider's."""
+    host: str = ""
+    """The user's own server, as a host name, where the service has such (GitHub Enterprise)."""
     renewed_at: float = 0.0
     """Epoch seconds UTC of the last renewal; 0 before the first."""
 

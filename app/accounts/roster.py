@@ -73,6 +73,8 @@ class Roster:
         """Return whether an account can serve a model (the upstream's name) now."""
         if not account.enabled:
             return AccountState("disabled", "switched off in the settings")
+        if account.paused:
+            return AccountState("disabled", "paused by you")
         if account.trouble:
             return AccountState("unusable", account.trouble)
         if not self._pauses:
@@ -130,6 +132,11 @@ class Roster:
             if pause is not None and not pause.refused:
                 del self._pauses[key]
 
+    def forget(self, account_id: str) -> None:
+        """Forget all that stands against an account, refusals too: somebody has acted."""
+        for key in [key for key in self._pauses if key[0] == account_id]:
+            del self._pauses[key]
+
     def _forget(self, now: float) -> None:
         for key in [key for key, pause in self._pauses.items() if pause.until <= now]:
             del self._pauses[key]
@@ -139,5 +146,7 @@ class Roster:
 
 
 def _way(account: Account) -> tuple[object, ...]:
-    secret = account.credential.secret if account.credential is not None else ""
+    credential = account.credential
+    # A renewed token is the same sign-in: what the service said of the account still holds.
+    secret = credential.secret if credential is not None and credential.kind != "oauth" else ""
     return secret, account.base_url, account.headers, account.proxy

@@ -224,6 +224,33 @@ def test_pauses_that_have_ended_are_forgotten_before_running_ones(roster, clock)
     )
 
 
+def test_a_paused_account_is_not_used_and_says_so():
+    paused = account(paused=True)
+    assert not paused.ready
+    assert Roster([paused]).overall(paused, START) == AccountState("disabled", "paused by you")
+
+
+def test_a_renewed_token_keeps_what_stands_against_the_account(clock):
+    def signed_in(secret, kind="oauth"):
+        return account(credential=Credential(secret, kind))
+
+    roster = Roster([signed_in("token-1")])
+    roster.pause(HOME.id, None, 60, "5-hour window used up", clock())
+    roster.replace([signed_in("token-2")])
+    assert roster.overall(roster.get(HOME.id), clock()).health == "cooling"
+    roster.replace([signed_in("token-2", "api_key")])
+    assert roster.overall(roster.get(HOME.id), clock()).health == "ready"
+
+
+def test_what_stands_against_an_account_is_forgotten_when_somebody_has_acted(roster, clock):
+    roster.pause(HOME.id, None, 60, "not allowed", clock(), refused=True)
+    roster.pause(HOME.id, "gpt-5", 60, "model", clock())
+    roster.pause(WORK.id, None, 60, "busy", clock())
+    roster.forget(HOME.id)
+    assert roster.state(HOME, "gpt-5", clock()).health == "ready"
+    assert roster.overall(WORK, clock()).health == "cooling"
+
+
 def test_an_account_never_shows_its_secret():
     assert "sk-secret" not in repr(HOME)
     assert "sk-secret" not in repr(HOME.credential)
