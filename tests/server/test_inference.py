@@ -290,15 +290,24 @@ async def test_model_of_a_gemini_path_that_is_none_is_a_request_fault(tmp_path, 
         assert len(error_of("gemini", reply)) < 1_000
 
 
-async def test_neighbours_of_an_unknown_model_are_those_of_the_keys_scope(tmp_path):
-    async with running(tmp_path) as server:
-        _, key = await server.key(label="n", models=["demo-think"])
-        for model in ("demo-chat", "demo-thinc", "nothing"):
-            reply = await server.post(CHAT, SAY | {"model": model}, {"x-api-key": key})
-            assert reply.status == 404
-            message = error_of("openai_chat", reply).replace(model, "")
-            for other in ("demo-chat", "demo-slow", "demo-tools", "demo/"):
-                assert other not in message
+async def test_hints_name_only_models_and_accounts_of_the_keys_scope(tmp_path):
+    settings = (
+        "providers:\n  openai:\n    accounts:\n"
+        "      - {label: work, api_key: '${NOT_THERE}', models: [big-one]}\n"
+        "      - {label: home, api_key: '${NOT_THERE}', models: [big-two]}\n"
+    )
+    async with running(tmp_path, settings) as server:
+        _, key = await server.key(label="n", models=["big-one"])
+        headers = {"x-api-key": key}
+        reply = await server.post(CHAT, SAY | {"model": "big-tow"}, headers)
+        assert reply.status == 404
+        assert "big-one" in error_of("openai_chat", reply)
+        assert "big-two" not in error_of("openai_chat", reply)
+        assert (await server.post(CHAT, SAY | {"model": "big-two"}, headers)).status == 404
+        reply = await server.post(CHAT, SAY | {"model": "big-one"}, headers)
+        assert reply.json["error"]["code"] == "accounts_unavailable"
+        for label in ("work", "home"):
+            assert label not in error_of("openai_chat", reply)
 
 
 @pytest.mark.parametrize("dialect", PATHS)

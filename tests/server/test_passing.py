@@ -114,9 +114,9 @@ async def test_account_that_offers_no_such_call_is_404_and_named(tmp_path, path)
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("raw", [b"", b"no", b"[]", b"{}", b'{"model":5}', b"[" * 100_000])
-async def test_broken_bodies_are_request_faults(tmp_path, path, raw):
+async def test_broken_bodies_are_request_faults(tmp_path, path):
     async with running(tmp_path) as server:
-        reply = await server.post(path, raw)
-        assert reply.status == 400
-        assert error_of(dialect_of(path), reply)
+        for raw in (b"", b"no", b"[]", b"{}", b'{"model":5}', b"[" * 100_000):
+            reply = await server.post(path, raw)
+            assert reply.status == 400, raw[:20]
+            assert error_of(dialect_of(path), reply)
