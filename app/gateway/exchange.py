@@ -182,7 +182,9 @@ class Gateway(Resources):
             return
         reply = call.dialect.encode_failure(shown, call.request_id)
         outcome.status = reply.status
-        fields = {key.lower(): (key, value) for key, value in kept if shown is failure}
+        fields = {
+            key.lower(): (key, value) for key, value in kept if shown.status == failure.status
+        }
         fields.update((key.lower(), (key, value)) for key, value in reply.headers)
         ours = self.own_headers(call, outcome)
         fields.update((key.lower(), (key, value)) for key, value in ours)

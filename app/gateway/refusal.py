@@ -23,7 +23,7 @@ def helps_more(new: Failure, old: Failure | None) -> bool:
 
 
 _LONG_S = 60.0
-"""A rest from here on is told as a spent quota: Codex sits out any ``retry-after`` without a word."""
+"""A wait from here on is told as a spent quota: Codex sits out any other without a word."""
 
 
 def upstream_shown(failure: Failure) -> Failure:
@@ -37,7 +37,7 @@ def upstream_shown(failure: Failure) -> Failure:
     """
     if failure.code == "accounts_unavailable":
         return replace(failure, status=400, kind="payment")
-    if failure.code == "accounts_cooling" and (failure.retry_after_s or 0.0) >= _LONG_S:
+    if failure.kind == "rate_limit" and (failure.retry_after_s or 0.0) >= _LONG_S:
         return replace(failure, kind="quota")
     if failure.kind != "authentication" and failure.status != 401:
         return failure

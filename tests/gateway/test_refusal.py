@@ -49,10 +49,12 @@ def test_accounts_that_need_a_person_are_told_once():
 
 
 @pytest.mark.parametrize(("wait_s", "kind"), [(59, "rate_limit"), (60, "quota"), (9000, "quota")])
-def test_a_long_rest_of_all_accounts_is_a_spent_quota(wait_s, kind):
-    error = AccountError("All rest.", status=429, code="accounts_cooling", retry_after_s=wait_s)
-    shown = upstream_shown(failure_of(error))
-    assert (shown.status, shown.kind, shown.retry_after_s) == (429, kind, wait_s)
+def test_a_long_wait_is_told_as_a_spent_quota(wait_s, kind):
+    ours = AccountError("All rest.", status=429, code="accounts_cooling", retry_after_s=wait_s)
+    theirs = Failure(429, "busy", "rate_limit", retry_after_s=wait_s)
+    for failure in (failure_of(ours), theirs):
+        shown = upstream_shown(failure)
+        assert (shown.status, shown.kind, shown.retry_after_s) == (429, kind, wait_s)
 
 
 def test_other_failures_are_shown_as_they_are():
