@@ -1,9 +1,8 @@
-"""Command-line agents from npm: how they are installed, set up and run, each in an empty home."""
+"""Command-line agents: how each is set up and run, in an empty home."""
 
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -11,9 +10,6 @@ from dataclasses import dataclass
 
 import pytest
 
-PREFIX_VARIABLE = "DRAGOMAN_TEST_AGENTS"
-"""Names a folder (an npm prefix) to install into, or one that holds the agents already."""
-INSTALL_TIMEOUT_S = 600
 _KEPT = ("PATH", "LANG", "SYSTEMROOT", "COMSPEC", "PATHEXT", "TEMP", "TMP")
 
 
@@ -30,33 +26,14 @@ class Ran:
         return f"exit {self.code} after {self.seconds:.1f} s\n{self.out}\n---\n{self.err}"
 
 
-def install(prefix, package, program):
-    """Return the path of a package's program, installed on first use; skips where it cannot be.
-
-    Remove the folder to get newer versions.
-    """
-    programs = prefix / "node_modules" / ".bin"
-    if found := shutil.which(program, path=programs):
-        return found
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed")
-    done = subprocess.run(
-        [npm, "install", "--no-audit", "--no-fund", "--prefix", str(prefix), package],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=INSTALL_TIMEOUT_S,
-        check=False,
-    )
-    found = shutil.which(program, path=programs)
-    if done.returncode or found is None:
-        pytest.skip(f"npm could not install {package}: {(done.stderr or done.stdout)[-300:]}")
-    return found
-
-
 class Agent:
     """One installed agent, with a home and a working folder of its own."""
+
+    registry = "npm"
+    package = name = ""
+    """What to install, and the program in it."""
+    more = ()
+    """Arguments that one test adds."""
 
     def __init__(self, program, home, address):
         self.program = program
@@ -145,10 +122,19 @@ class Codex(Agent):
 
     def arguments(self, model, prompt):
         free = ["--dangerously-bypass-approvals-and-sandbox", "--skip-git-repo-check"]
-        return ["exec", *free, "-m", model, *self.provider(), prompt]
+        return ["exec", *free, "-m", model, *self.provider(), *self.more, prompt]
 
     def environment(self, model):
         return {"OPENAI_API_KEY": "local", "CODEX_API_KEY": "local"}
+
+    def reasoning(self):
+        """Have it ask for thoughts also from models that it does not know."""
+        asked = {
+            "model_supports_reasoning_summaries": "true",
+            "model_reasoning_summary": '"auto"',
+            "model_reasoning_effort": '"medium"',
+        }
+        self.more = [word for key, value in asked.items() for word in ("-c", f"{key}={value}")]
 
 
 class BuiltinCodex(Codex):
@@ -184,7 +170,8 @@ class OpenCode(Agent):
     sdk, base = "@ai-sdk/openai-compatible", "/v1"
 
     def arguments(self, model, prompt):
-        return ["run", "-m", f"dragoman/{model}", prompt]
+        # a word with a space in it would be put into quotation marks
+        return ["run", "-m", f"dragoman/{model}", *prompt.split(" ")]
 
     def environment(self, model):
         provider = {
@@ -203,4 +190,41 @@ class OpenCode(Agent):
             "OPENCODE_CONFIG_CONTENT": json.dumps(config),
             "OPENCODE_DISABLE_MODELS_FETCH": "1",
             "OPENCODE_DISABLE_AUTOUPDATE": "1",
+        }
+
+
+class Aider(Agent):
+    """Aider has no tools: files are made from what the answer says."""
+
+    registry, package, name = "pypi", "aider-chat", "aider"
+
+    def arguments(self, model, prompt):
+        quiet = ["--no-check-update", "--analytics-disable", "--no-show-release-notes"]
+        plain = ["--no-git", "--no-pretty", "--no-auto-lint", "--no-show-model-warnings"]
+        asked = ["--yes-always", "--map-tokens", "0", "--edit-format", "whole"]
+        known = self.home / "models.json"
+        known.write_text(json.dumps(self._facts(model)))
+        facts = ["--model-metadata-file", str(known)]
+        names = ["--model", f"openai/{model}", "--weak-model", f"openai/{model}"]
+        return [*names, *facts, *quiet, *plain, *asked, "--message", prompt]
+
+    @staticmethod
+    def _facts(model):
+        # it looks unknown models up in the network, which a test must not wait for
+        facts = {
+            "max_input_tokens": 200_000,
+            "max_output_tokens": 8_192,
+            "input_cost_per_token": 0,
+            "output_cost_per_token": 0,
+            "litellm_provider": "openai",
+            "mode": "chat",
+        }
+        return {f"openai/{model}": facts}
+
+    def environment(self, model):
+        return {
+            "OPENAI_API_BASE": f"{self.address}/v1",
+            "OPENAI_API_KEY": "local",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "PYTHONUTF8": "1",
         }

@@ -1,13 +1,11 @@
 """A fresh Dragoman for each test, between a witness and strict fakes."""
 
 import contextlib
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from tests.clients.agents import PREFIX_VARIABLE, install
+from tests.clients.installing import program
 from tests.clients.witness import Witness
 from tests.end_to_end.running import MODELS, PUBLIC, Loop, dragoman, fakes
 from tests.fakes.service import KEY, Refusal
@@ -99,22 +97,15 @@ def stage(tmp_path):
     with fakes(*services, chunks="random") as upstream, witnessed() as witness:
         text = settings(upstream.url, witness.port)
         with dragoman(tmp_path / "dragoman", text) as service:
-            witness.target = service.port
+            witness.target = service.service.port
             yield Stage(f"http://127.0.0.1:{witness.port}", witness, upstream, refused)
 
 
-@pytest.fixture(scope="session")
-def prefix(request):
-    """Return the folder that agents are installed into; it is kept between runs."""
-    chosen = os.environ.get(PREFIX_VARIABLE)
-    return Path(chosen) if chosen else Path(request.config.cache.mkdir("agents"))
-
-
 @pytest.fixture
-def agent(prefix, stage, tmp_path):
+def agent(stage, tmp_path):
     """Return what makes an agent of a class, ready to be asked."""
 
     def make(kind):
-        return kind(install(prefix, kind.package, kind.name), tmp_path / "home", stage.address)
+        return kind(program(kind), tmp_path / "home", stage.address)
 
     return make
