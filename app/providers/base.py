@@ -49,6 +49,10 @@ class ModelFacts:
     max_output: int | None = None
     dialects: tuple[DialectName, ...] = ()
     """In which dialects the service serves it, best first; empty when it does not tell."""
+    tools: bool | None = None
+    """Whether it takes tools; None when the service does not tell."""
+    images: bool | None = None
+    """Whether it reads images; None when the service does not tell."""
 
 
 def _keep(failure: Failure, _reply: HttpReply) -> Failure:
@@ -90,12 +94,20 @@ class Provider:
     """Dialects in which it has a token count call."""
     extras: frozenset[Extra] = frozenset()
     models_path: str = "/v1/models"
+    ask_models: Callable[[str, Credential | None], HttpRequest] | None = None
+    """Makes the call that lists the models where address or header fields depend on the account;
+    takes the account's base URL."""
+    read_models: Callable[[HttpReply], tuple[ModelFacts, ...]] | None = None
+    """Reads a model list of the service's own form; raises ``UpstreamError``."""
     classify: Callable[[Failure, HttpReply], Failure] = _keep
     """Refines a decoded failure by what only this service says."""
     demo: bool = False
     hosts: frozenset[str] = frozenset()
     """The only hosts that its sign-in tokens may be sent to; empty for a service with keys, whose
     address the user writes."""
+    own_hosts: Callable[[str], frozenset[str]] | None = None
+    """Further hosts of a server that the user's organisation has for itself (GitHub Enterprise).
+    Takes what was given to ``DeviceSignIn.run``, which ``Credential.facts["host"]`` keeps."""
     sign_ins: Mapping[str, SignIn] = field(default_factory=dict)
     """Ways to sign in by name (``browser``, ``device``, ``token``, ``cookie``, ``key``), best
     first; empty where accounts only come from the settings."""
@@ -116,13 +128,22 @@ class Provider:
     read_quota: Callable[[Headers, float], Quota | None] | None = None
     """Reads what an ordinary answer's head tells of it; takes epoch seconds, too."""
 
-    def dialect_for(self, model: str, client: DialectName) -> DialectName:
-        """Return the dialect to call a model in: the client's own where it is spoken."""
-        spoken = self.dialects
-        for pattern, only in self.dialect_rules:
-            if pattern.search(model):
-                spoken = only
-                break
+    def dialect_for(
+        self, model: str, client: DialectName, facts: ModelFacts | None = None
+    ) -> DialectName:
+        """Return the dialect to call a model in: the client's own where it is spoken.
+
+        Args:
+            model: the upstream's name.
+            client: the caller's dialect.
+            facts: the service's own line for the model; where it names dialects, they count and
+                no rule does.
+        """
+        if facts is not None and facts.dialects:
+            spoken = facts.dialects
+        else:
+            rules = (only for pattern, only in self.dialect_rules if pattern.search(model))
+            spoken = next(rules, self.dialects)
         return client if client in spoken else spoken[0]
 
     def serves(self, model: str) -> bool:
@@ -168,16 +189,25 @@ class Provider:
             request.method, request.url, tuple(fields.values()), request.body, request.proxy
         )
 
-    def list_models(self, base_url: str) -> HttpRequest:
-        """Return the call that lists the models."""
+    def list_models(self, base_url: str, credential: Credential | None = None) -> HttpRequest:
+        """Return the call that lists the models, to be completed by ``prepare``.
+
+        Args:
+            base_url: the account's address.
+            credential: of the account, for a service whose call depends on it.
+        """
+        if self.ask_models is not None:
+            return self.ask_models(base_url, credential)
         return HttpRequest("GET", join_url(base_url, self.models_path))
 
     def parse_models(self, reply: HttpReply) -> tuple[ModelFacts, ...]:
-        """Read a model list in OpenAI's, Anthropic's or Gemini's form.
+        """Read a model list in OpenAI's, Anthropic's or Gemini's form, or the service's own.
 
         Raises:
             UpstreamError: the answer is no such list.
         """
+        if self.read_models is not None:
+            return self.read_models(reply)
         try:
             body = msgspec.json.decode(reply.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -96,11 +96,13 @@ class Catalog:
             profile_for(upstream_model, official=account.provider.official), self.snapshot
         )
         facts = self.facts(account, upstream_model)
-        if facts is not None and (facts.context or facts.max_output):
+        if facts is not None:
             profile = replace(
                 profile,
                 context=facts.context or profile.context,
                 max_output=facts.max_output or profile.max_output,
+                tools=profile.tools if facts.tools is None else facts.tools,
+                images=profile.images if facts.images is None else facts.images,
             )
         own = self.capabilities.get(public) or self.capabilities.get(upstream_model)
         if own is not None:

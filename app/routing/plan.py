@@ -103,7 +103,8 @@ def make_plan(
     for item in found or _find(model, visible, catalog, ids):
         state = state_of(item.account, item.model)
         if state.health == "ready":
-            dialect = item.account.provider.dialect_for(item.model, client)
+            facts = catalog.facts(item.account, item.model)
+            dialect = item.account.provider.dialect_for(item.model, client, facts)
             candidates.append(
                 Candidate(item.account, item.model, item.public, dialect, item.reason)
             )

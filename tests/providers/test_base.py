@@ -97,6 +97,20 @@ def test_openai_is_called_in_the_dialect_that_a_model_speaks(model, client, dial
 
 
 @pytest.mark.parametrize(
+    ("listed", "client", "dialect"),
+    [
+        (("openai_chat",), "openai_responses", "openai_chat"),
+        (("openai_chat", "openai_responses"), "openai_responses", "openai_responses"),
+        (("openai_responses", "openai_chat"), "anthropic", "openai_responses"),
+        ((), "openai_chat", "openai_responses"),
+    ],
+)
+def test_what_the_service_lists_for_a_model_counts_more_than_a_rule(listed, client, dialect):
+    facts = ModelFacts("gpt-5-pro", dialects=listed)
+    assert OPENAI.dialect_for("gpt-5-pro", client, facts) == dialect
+
+
+@pytest.mark.parametrize(
     ("model", "owner"),
     [
         ("claude-sonnet-4-5", ANTHROPIC),
@@ -393,3 +407,18 @@ def test_a_provider_is_a_plain_value():
     }
     assert Provider(**facts).dialect_for("m", "anthropic") == "gemini"
     assert not Provider(**facts).serves("m")
+
+
+def test_a_service_may_ask_for_its_models_and_read_them_in_its_own_way():
+    asked = HttpRequest("GET", "https://x/adapters", (("x-account", "7"),))
+    own = Provider(
+        id="x",
+        title="X",
+        base_url="https://x",
+        dialects=("openai_chat",),
+        issuer="x",
+        ask_models=lambda base_url, credential: asked,
+        read_models=lambda reply: (ModelFacts(reply.body.decode(), tools=False),),
+    )
+    assert own.list_models("https://x", Credential("secret")) is asked
+    assert own.parse_models(HttpReply(200, (), b"one")) == (ModelFacts("one", tools=False),)

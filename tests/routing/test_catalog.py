@@ -80,6 +80,14 @@ def test_the_services_own_sizes_win_over_public_ones(context, max_output, expect
     assert (found.context, found.max_output) == expected
 
 
+def test_what_a_service_says_of_tools_and_images_wins_over_public_data():
+    facts = {ROUTER.id: {"m": ModelFacts("m", tools=False, images=False)}}
+    row = SnapshotRow("acme", 1000, input=frozenset({"image"}), tools=True)
+    found = profile(listed=facts, snapshot={"m": row})
+    assert (found.tools, found.images) == (False, False)
+    assert profile(listed={ROUTER.id: {"m": ModelFacts("m")}}, snapshot={"m": row}).tools
+
+
 def test_the_settings_win_over_everything():
     facts = {ROUTER.id: {"m": ModelFacts("m", context=5)}}
     row = SnapshotRow("acme", 1000, input=frozenset({"image"}), tools=True)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from app.accounts.roster import AccountState
 from app.errors import AccountError, NoRouteError, Retry
-from app.routing.catalog import NamePattern
+from app.providers.base import ModelFacts
+from app.routing.catalog import Catalog, NamePattern
 from app.routing.plan import Plan, nearest_models, no_account_error
 from tests.routing.accounts import account, catalog, demo, plan_for, tried
 
@@ -455,3 +456,10 @@ def test_labels_are_not_shown_to_callers_with_a_key():
     hidden = no_account_error(Plan("m", (), waiting), NOW, show_labels=False).message
     assert "home" not in hidden
     assert hidden.count("openai: no key") == 1
+
+
+def test_a_model_is_called_in_a_dialect_that_its_service_lists():
+    listed = {HOME.id: {"gpt-5": ModelFacts("gpt-5", dialects=("openai_responses",))}}
+    plan = plan_for("gpt-5", [HOME, WORK], Catalog(listed))
+    assert [c.dialect for c in plan.candidates] == ["openai_responses"]
+    assert [c.dialect for c in plan_for("gpt-5", [WORK]).candidates] == ["openai_chat"]
