@@ -7,12 +7,24 @@ from dataclasses import dataclass, replace
 
 from app.accounts.account import Account
 from app.canonical.parts import DialectName
+from app.dialects.base import Peek
+from app.gateway.call import Call
 from app.gateway.resources import Resources
 from app.http import Headers, HttpRequest
 from app.providers.base import join_url
 from app.providers.shaping import Asked, Operation, Shaped
 
-__all__ = ["Prepared", "prepare", "session_key"]
+__all__ = ["Prepared", "conversation_of", "prepare", "session_key"]
+
+_SESSION_FIELDS = (
+    "x-claude-code-session-id",
+    "session-id",
+    "session_id",
+    "x-session-id",
+    "x-session-affinity",
+)
+"""Header fields by which agents name a conversation (seen in Claude Code, Codex and OpenCode,
+2026), in the order of trust."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +114,24 @@ async def prepare(
     return Prepared(request, account, shaped)
 
 
-def session_key(owner: str, account_id: str, hint: str | None) -> str:
+def conversation_of(call: Call, peek: Peek) -> str:
+    """Return a name for the conversation of a call, unique among callers; empty for none known."""
+    hint = peek.session
+    if hint is None:
+        fields = {key.lower(): value for key, value in call.headers}
+        hint = next((fields[name] for name in _SESSION_FIELDS if fields.get(name)), None)
+    return _digest(call.owner, hint) if hint else ""
+
+
+def session_key(conversation: str, account_id: str) -> str:
     """Return a name for a conversation that tells a service nothing of who has it.
 
-    The same conversation keeps its name at one account; two callers that use the same hint, or one
-    at two accounts, never share one. Empty when the client gave no hint.
+    The same conversation keeps its name at one account, and has another one at the next. Empty
+    when the conversation has no name.
     """
-    if not hint:
-        return ""
-    text = "\0".join((owner, account_id, hint))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:48]
+    return _digest(conversation, account_id) if conversation else ""
+
+
+def _digest(*texts: str) -> str:
+    joined = "\0".join(texts).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(joined).hexdigest()[:48]

@@ -206,7 +206,7 @@ class Attempt:
             translation.body,
             stream=work.peek.stream,
             client_headers=() if translation.grade == "translated" else work.call.headers,
-            session=session_key(work.call.owner, account.id, work.peek.session),
+            session=session_key(work.conversation, account.id),
         )
 
     # --- answers that are not streamed -----------------------------------------------------

@@ -22,6 +22,7 @@ from app.canonical.failure import Failure, failure_of
 from app.dialects.base import read_head
 from app.dialects.openai_responses_store import previous_id, unknown_previous
 from app.errors import AppError, BugError, Retry, TranslationError
+from app.gateway.asking import conversation_of
 from app.gateway.attempt import Attempt, Served
 from app.gateway.call import Call, ClientGone, Outcome, Sink
 from app.gateway.count import count
@@ -100,6 +101,7 @@ class Gateway(Resources):
                 call.raw, head = self.memory.join(scope, call.raw, head)
         outcome.model = peek.model
         now = self.now()
+        conversation = conversation_of(call, peek)
         plan = make_plan(
             peek.model,
             call.dialect.name,
@@ -107,12 +109,13 @@ class Gateway(Resources):
             self.catalog,
             lambda account, model: self.roster.state(account, model, now),
             call.allows,
+            self.ranking(conversation),
         )
         if not plan.candidates:
             raise no_account_error(plan, now, call.show_account)
         if follows is not None and "previous_response_id" in head:
             plan = _knowing(plan, follows)
-        work = Work(call, peek, plan, head)
+        work = Work(call, peek, plan, head, conversation)
         if peek.operation == "count_tokens":
             await count(self, work, sink, outcome)
         else:
@@ -132,6 +135,8 @@ class Gateway(Resources):
                         attempt, result = await self._attempt(work, again, sink, outcome, pinger)
                 if isinstance(result, Served):
                     self.settle(candidate, result.failure)
+                    if work.conversation and result.failure is None:
+                        self.affinity.bind(work.conversation, candidate.account.id)
                     outcome.failure = result.failure
                     return
                 self.settle(candidate, result)

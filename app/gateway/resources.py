@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from app.accounts.account import Account
+from app.accounts.affinity import Affinity
 from app.accounts.roster import Roster
 from app.canonical.failure import Failure, failure_of
 from app.canonical.parts import DialectName
@@ -21,7 +23,7 @@ from app.gateway.replay import ReplayCache
 from app.http import Headers, HttpReply, Limits, Send, StreamedReply
 from app.routing.catalog import Catalog
 from app.routing.failover import cooldown_for
-from app.routing.plan import Candidate
+from app.routing.plan import Candidate, Rank, RankOf
 
 __all__ = ["Counter", "GatewayLimits", "Resources", "kept_headers"]
 
@@ -70,6 +72,10 @@ async def _no_other(_account: Account) -> Account | None:
     return None
 
 
+def _unknown(_account_id: str, _model: str) -> float | None:
+    return None
+
+
 def _unnoticed(_account: Account, _headers: Headers) -> None:
     return None
 
@@ -95,6 +101,11 @@ class Resources:
     rejected: Callable[[Account], Awaitable[Account | None]] = _no_other
     """Told that a service refused the credential of an account; returns the account with another
     one, or None when there is none."""
+    affinity: Affinity = field(default_factory=lambda: Affinity(time.monotonic))
+    left_percent: Callable[[str, str], float | None] = _unknown
+    """What is left of an account (id) for a model (the upstream's name), in percent, now."""
+    low_percent: float = 5.0
+    """An account with no more than this left comes after those with more."""
     noticed: Callable[[Account, Headers], None] = _unnoticed
     """Shown the head of every answer, which may tell what is left of the account."""
 
@@ -109,6 +120,26 @@ class Resources:
                 if call.show_account:
                     route = f"{route}; account={_field(account.label)}"
         return (("x-request-id", call.request_id), ("x-dragoman-route", route))
+
+    def ranking(self, conversation: str) -> RankOf:
+        """Return the order among accounts: the conversation's own, those with room, those without.
+
+        An account's prompt cache is worth more than its last few percent, but not more than an
+        answer.
+        """
+        bound = self.affinity.get(conversation) if conversation else None
+
+        def rank_of(account: Account, model: str) -> Rank:
+            left = self.left_percent(account.id, model)
+            if left is not None and left <= 0.0:
+                return 3, "its quota is used up"
+            if account.id == bound:
+                return 0, "same conversation"
+            if left is not None and left <= self.low_percent:
+                return 2, f"{left:.0f} % of its quota left"
+            return 1, ""
+
+        return rank_of
 
     def reply_context(
         self, call: Call, peek: Peek | None, request: ChatRequest | None

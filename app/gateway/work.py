@@ -24,6 +24,8 @@ class Work:
     peek: Peek
     plan: Plan
     head: Mapping[str, msgspec.Raw]
+    conversation: str = ""
+    """See ``asking.conversation_of``."""
     _request: ChatRequest | None = None
     _sealed: bool | None = None
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from app.accounts.account import Account
 from app.accounts.roster import AccountState
@@ -28,6 +29,17 @@ StateOf = Callable[[Account, str], AccountState]
 """State of an account for an upstream model, now."""
 Allows = Callable[[Account, str], bool]
 """Whether the caller's key may use an account for a public model."""
+
+
+Rank: TypeAlias = tuple[int, str]
+"""Where an account stands among those that serve the same name, lower first, and why in words for
+people; ``(0, "")`` for most."""
+RankOf = Callable[[Account, str], Rank]
+"""Rank of an account for an upstream model, now."""
+
+
+def _equal(_account: Account, _model: str) -> Rank:
+    return 0, ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,8 @@ class _Found:
     model: str
     public: str
     reason: str
+    step: int = 0
+    """Which name of the chain it serves."""
 
 
 def make_plan(
@@ -68,6 +82,7 @@ def make_plan(
     catalog: Catalog,
     state_of: StateOf,
     allows: Allows,
+    rank_of: RankOf = _equal,
 ) -> Plan:
     """Return whom to ask for a model.
 
@@ -78,6 +93,8 @@ def make_plan(
         catalog: what is known of models.
         state_of: health of an account for an upstream model.
         allows: the caller's scope.
+        rank_of: order among the accounts that serve the same name of a chain; equals stay in the
+            order of ``accounts``.
 
     Raises:
         NoRouteError: nobody serves the model (404), or the client named none and there is no
@@ -98,20 +115,22 @@ def make_plan(
     ids = [account.id for account in accounts]
     # An account that is switched off stands in nobody's way; it only helps to say what is wrong.
     found = _find(model, [account for account in visible if account.enabled], catalog, ids)
-    candidates: list[Candidate] = []
+    ranked: list[tuple[int, int, Candidate]] = []
     waiting: list[tuple[Account, AccountState]] = []
     for item in found or _find(model, visible, catalog, ids):
         state = state_of(item.account, item.model)
         if state.health == "ready":
             facts = catalog.facts(item.account, item.model)
             dialect = item.account.provider.dialect_for(item.model, client, facts)
-            candidates.append(
-                Candidate(item.account, item.model, item.public, dialect, item.reason)
-            )
+            rank, why = rank_of(item.account, item.model)
+            reason = f"{item.reason}, {why}" if why else item.reason
+            candidate = Candidate(item.account, item.model, item.public, dialect, reason)
+            ranked.append((item.step, rank, candidate))
         else:
             waiting.append((item.account, state))
-    if candidates or waiting:
-        return Plan(model, tuple(candidates), tuple(waiting))
+    ranked.sort(key=lambda row: row[:2])
+    if ranked or waiting:
+        return Plan(model, tuple(row[2] for row in ranked), tuple(waiting))
     raise _unknown(model, accounts, catalog, allows)
 
 
@@ -132,7 +151,7 @@ def _find(
         if number == 0:
             demo_is_meant = bool(items) and not real
         for item in items if demo_is_meant else real:
-            found.setdefault((item.account.id, item.model), item)
+            found.setdefault((item.account.id, item.model), replace(item, step=number))
     return list(found.values())
 
 

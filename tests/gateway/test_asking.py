@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from app.errors import AccountError, RequestError
-from app.gateway.asking import session_key
+from app.gateway.asking import conversation_of, session_key
 from app.providers import Credential
 from app.providers.shaping import Shaped
 from tests.fakes.basic import Answered
@@ -234,18 +234,36 @@ async def test_heads_of_answers_are_shown_also_of_refusals():
     assert seen == [("one", "0"), ("two", "9")]
 
 
-# Names of conversations
+# Conversations
 
 
-def test_a_conversation_keeps_its_name_and_tells_nothing():
-    name = session_key("user", "codex/one", "thread-7")
-    assert name == session_key("user", "codex/one", "thread-7")
+def name_of(desk, owner="user", headers=(), **body):
+    call = desk.call(ask_body("openai_chat", "m", **body), owner=owner, headers=headers)
+    return conversation_of(call, call.dialect.peek(call.raw, call.path, "", call.route))
+
+
+def test_a_conversation_has_one_name_per_caller_that_tells_nothing():
+    desk = Desk()
+    name = name_of(desk, prompt_cache_key="thread-7")
+    assert name == name_of(desk, prompt_cache_key="thread-7", temperature=1)
     assert "thread" not in name
-    assert (
-        len({name, session_key("key:1", "codex/one", "thread-7"), session_key("user", "b", "t")})
-        == 3
-    )
-    assert session_key("user", "codex/one", None) == session_key("user", "codex/one", "") == ""
+    assert name != name_of(desk, owner="key:1", prompt_cache_key="thread-7")
+    assert name != name_of(desk, prompt_cache_key="thread-8")
+    assert name_of(desk) == ""
+
+
+def test_a_conversation_is_also_named_by_the_head():
+    desk = Desk()
+    name = name_of(desk, headers=(("Session_ID", "thread-7"),))
+    assert name == name_of(desk, prompt_cache_key="thread-7")
+    assert name == name_of(desk, headers=(("X-Session-Affinity", ""), ("session-id", "thread-7")))
+
+
+def test_services_are_told_another_name_at_each_account():
+    name = session_key("conversation", "codex/one")
+    assert name == session_key("conversation", "codex/one")
+    assert name not in ("conversation", session_key("conversation", "codex/two"))
+    assert session_key("", "codex/one") == ""
 
 
 async def test_the_shape_is_told_the_conversation():
@@ -255,5 +273,80 @@ async def test_the_shape_is_told_the_conversation():
     )
     await desk.ask(ask_body("openai_chat", "m", prompt_cache_key="k"))
     await desk.ask(ask_body("openai_chat", "m"))
-    assert asked[0].session == session_key("user", "server/one", "k")
+    assert asked[0].session == session_key(name_of(desk, prompt_cache_key="k"), "server/one")
     assert asked[1].session == ""
+
+
+# The order of accounts
+
+
+def two_accounts(**options):
+    return Desk(account(CHAT, "one", ["m"]), account(CHAT, "two", ["m"]), **options)
+
+
+async def served_by(desk, **body):
+    desk.answers(Answered(200, JSON, chat_whole()))
+    client = await desk.ask(ask_body("openai_chat", "m", **body))
+    assert client.status == 200
+    return desk.outcome.account.removeprefix("server/")
+
+
+LIMITED = Answered(429, {**JSON, "retry-after": "60"}, b"{}")
+
+
+async def test_a_conversation_stays_where_its_prompt_cache_is():
+    desk = two_accounts()
+    desk.answers(LIMITED, Answered(200, JSON, chat_whole()))
+    await desk.ask(ask_body("openai_chat", "m", prompt_cache_key="k"))
+    assert desk.outcome.account == "server/two"
+    desk.clock.advance(61)
+    assert await served_by(desk, prompt_cache_key="k") == "two"
+    assert "same conversation" in desk.outcome.reason
+    assert await served_by(desk, prompt_cache_key="other") == "one"
+    assert await served_by(desk) == "one"
+
+
+async def test_a_conversation_leaves_an_account_that_rests_and_stays_with_the_next():
+    desk = two_accounts()
+    assert await served_by(desk, prompt_cache_key="k") == "one"
+    desk.answers(LIMITED, Answered(200, JSON, chat_whole()))
+    await desk.ask(ask_body("openai_chat", "m", prompt_cache_key="k"))
+    assert desk.outcome.account == "server/two"
+    desk.clock.advance(61)
+    assert await served_by(desk, prompt_cache_key="k") == "two"
+
+
+async def test_an_answer_that_broke_binds_nothing():
+    desk = two_accounts()
+    desk.answers(LIMITED, Answered(200, SSE, chat_stream("a")[:-1]))
+    await desk.ask(ask_body("openai_chat", "m", stream=True, prompt_cache_key="k"))
+    assert desk.outcome.account == "server/two"
+    desk.clock.advance(61)
+    assert await served_by(desk, prompt_cache_key="k") == "one"
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "first"),
+    [
+        (None, None, "one"),
+        (6.0, 90.0, "one"),
+        (5.0, 90.0, "two"),
+        (5.0, None, "two"),
+        (5.0, 5.0, "one"),
+        (0.0, 1.0, "two"),
+        (0.0, 0.0, "one"),
+    ],
+)
+async def test_an_account_near_the_end_of_its_window_comes_after_one_with_room(one, two, first):
+    left = {"server/one": one, "server/two": two}
+    desk = two_accounts(left_percent=lambda account_id, model: left[account_id])
+    assert await served_by(desk) == first
+
+
+async def test_a_conversation_keeps_an_account_that_is_low_but_not_one_that_is_spent():
+    left = {"server/one": 3.0, "server/two": 90.0}
+    desk = two_accounts(left_percent=lambda account_id, model: left[account_id])
+    desk.gateway.affinity.bind(name_of(desk, prompt_cache_key="k"), "server/one")
+    assert await served_by(desk, prompt_cache_key="k") == "one"
+    left["server/one"] = 0.0
+    assert await served_by(desk, prompt_cache_key="k") == "two"
