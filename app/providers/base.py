@@ -86,6 +86,8 @@ class Provider:
     """Header that carries the key, per dialect; ``authorization`` means a Bearer token."""
     fixed_headers: Mapping[DialectName, Headers] = field(default_factory=dict)
     """Header fields that every call needs, unless the client sent its own."""
+    fact_headers: Mapping[str, str] = field(default_factory=dict)
+    """Header fields that every call with a sign-in carries: key of ``Credential.facts`` → field."""
     forward: frozenset[str] = frozenset()
     """Client header fields that travel on in same-dialect attempts (lower case)."""
     vendors: frozenset[DialectName] = frozenset()
@@ -94,6 +96,10 @@ class Provider:
     """Dialects in which it has a token count call."""
     extras: frozenset[Extra] = frozenset()
     models_path: str = "/v1/models"
+    """Of the call that lists the models; empty when there is none but ``known_models``."""
+    known_models: Callable[[Credential | None], tuple[ModelFacts, ...]] | None = None
+    """Models known without asking, for an account's plan: what holds until its list was read, or
+    for good where there is no such call. Other names of the family may work, too."""
     ask_models: Callable[[str, Credential | None], HttpRequest] | None = None
     """Makes the call that lists the models where address or header fields depend on the account;
     takes the account's base URL."""
@@ -113,6 +119,8 @@ class Provider:
     first; empty where accounts only come from the settings."""
     consent: Consent | None = None
     """What the user agrees to first."""
+    notice: str = ""
+    """What the user reads before signing in, where nothing has to be agreed to."""
     subscription: bool = False
     """A plan for one person: used sticky and at a conservative pace, never round robin."""
     renew: Callable[[Credential], Steps[Credential]] | None = None
@@ -183,6 +191,9 @@ class Provider:
             name = self.auth.get(dialect, "authorization")
             bearer = name == "authorization"
             fields[name] = (name, f"Bearer {credential.secret}" if bearer else credential.secret)
+            for fact, key in self.fact_headers.items():
+                if told := credential.facts.get(fact):
+                    fields[key.lower()] = (key, told)
         for key, value in account_headers:
             fields[key.lower()] = (key, value)
         return HttpRequest(
@@ -226,17 +237,21 @@ def _parse_row(row: object) -> ModelFacts | None:
         return ModelFacts(row) if row else None
     if not isinstance(row, dict):
         return None
-    model = row.get("id") or row.get("name") or row.get("model")
+    # Codex's list calls the id ``slug``, and marks what its own client does not offer.
+    model = row.get("id") or row.get("slug") or row.get("name") or row.get("model")
     if not isinstance(model, str):
         return None
     model = model.removeprefix("models/")
     if not model:
         return None
+    if row.get("visibility") in ("hide", "none"):
+        return None
     methods = row.get("supportedGenerationMethods")
     if isinstance(methods, list) and "generateContent" not in methods:
         return None
     name = row.get("display_name") or row.get("displayName")
-    context = row.get("context_length") or row.get("inputTokenLimit") or row.get("max_input_tokens")
+    sizes = ("context_length", "inputTokenLimit", "max_input_tokens", "context_window")
+    context = next((row[key] for key in sizes if row.get(key)), None)
     output = row.get("outputTokenLimit") or row.get("max_tokens")
     return ModelFacts(
         model,

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -220,6 +221,14 @@ def test_fields_of_the_settings_win_over_all_others():
     assert fields["user-agent"] == "own-agent"
 
 
+def test_facts_of_a_sign_in_travel_in_their_fields():
+    provider = replace(OPENAI, fact_headers={"account_id": "Account-Id", "absent": "x-absent"})
+    signed_in = Credential("sk-secret", "oauth", facts={"account_id": "a1", "plan": "pro"})
+    fields = prepared(provider, "openai_chat", signed_in)
+    assert fields["account-id"] == "a1"
+    assert not {"x-absent", "plan"} & set(fields)
+
+
 names = st.sampled_from(
     ["Anthropic-Beta", "anthropic-version", "X-Api-Key", "Host", "x", "User-Agent"]
 )
@@ -293,6 +302,15 @@ def listed(body):
         ),
         ({"models": [{"model": "llama3", "name": "llama3:8b"}]}, [ModelFacts("llama3:8b")]),
         ({"models": [{"model": "llama3"}]}, [ModelFacts("llama3")]),
+        (
+            {
+                "models": [
+                    {"slug": "gpt-x", "display_name": "GPT X", "context_window": 9},
+                    {"slug": "gpt-x-review", "visibility": "hide"},
+                ]
+            },
+            [ModelFacts("gpt-x", "GPT X", 9)],
+        ),
         ([{"id": "a"}, "b"], [ModelFacts("a"), ModelFacts("b")]),
         ({"data": None}, []),
         ({"object": "list", "data": []}, []),
