@@ -191,14 +191,15 @@ def encode_whole(
     names: ToolNames,
     reply: ReplyContext,
     watch: Watch | None,
-) -> bytes:
-    """Return a whole answer in the client's dialect."""
+) -> tuple[bytes, tuple[Loss, ...]]:
+    """Return a whole answer in the client's dialect, and what it could not say."""
     parts: tuple[Part, ...] = names.restore_parts(response.parts)
     if parts is not response.parts:
         response = replace(response, parts=parts)
     if watch is not None:
         watch.see(unfold(response))
-    return dump(client.encode_response(response, reply).body)
+    encoded = client.encode_response(response, reply)
+    return dump(encoded.body), encoded.losses
 
 
 def decode_reply(upstream: Dialect, raw: bytes, issuer: str) -> ChatResponse:

@@ -267,7 +267,9 @@ class Attempt:
         call = self._work.call
         context = self._gateway.reply_context(call, self._work.peek, request)
         watch = self._gateway.replay.watch(call.owner)
-        return encode_whole(call.client_side, response, names, context, watch)
+        body, losses = encode_whole(call.client_side, response, names, context, watch)
+        self._outcome.losses += losses
+        return body
 
     def _usage_of(self, raw: bytes) -> Usage | None:
         try:
@@ -393,6 +395,7 @@ class Attempt:
                 break
         if not committed:
             return self._classify(cut_stream())
+        self._outcome.losses += pipe.losses
         sink.finish()
         if failure is None:
             await _drain(chunks)

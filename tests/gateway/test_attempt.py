@@ -22,6 +22,7 @@ from tests.gateway.scripted import (
     Client,
     Desk,
     account,
+    anthropic_block,
     anthropic_end,
     anthropic_error,
     anthropic_start,
@@ -392,3 +393,37 @@ async def test_frames_of_an_unknown_kind_are_passed_on():
     desk = Desk(account(ANTHROPIC, "one")).answers(Answered(200, SSE, chunks))
     client = await desk.ask(ask_body("anthropic", "claude-x", stream=True), "anthropic")
     assert client.body == b"".join(chunks)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_an_answer_could_not_say_is_noted(stream):
+    desk = Desk(account(ANTHROPIC, "one"))
+    cited = {
+        "type": "char_location",
+        "cited_text": "sky",
+        "document_index": 0,
+        "document_title": "t",
+        "start_char_index": 0,
+        "end_char_index": 3,
+    }
+    if stream:
+        desk.answers(
+            Answered(
+                200,
+                SSE,
+                anthropic_start()
+                + anthropic_block(
+                    0,
+                    {"type": "text", "text": "", "citations": []},
+                    {"type": "text_delta", "text": "blue"},
+                    {"type": "citations_delta", "citation": cited},
+                )
+                + anthropic_end(),
+            )
+        )
+    else:
+        content = [{"type": "text", "text": "blue", "citations": [cited]}]
+        desk.answers(Answered(200, JSON, anthropic_whole(content=content)))
+    client = await desk.ask(ask_body("openai_chat", "claude-x", stream=stream))
+    assert b"blue" in client.body
+    assert any("citation" in loss.reason or "citation" in loss.path for loss in desk.outcome.losses)
