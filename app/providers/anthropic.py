@@ -7,6 +7,7 @@ count call), read 2026-11.
 import re
 
 from app.providers.base import Provider
+from app.providers.ratelimits import read_anthropic_limits
 
 ANTHROPIC = Provider(
     id="anthropic",
@@ -21,4 +22,5 @@ ANTHROPIC = Provider(
     vendors=frozenset({"anthropic"}),
     counts=frozenset({"anthropic"}),
     models_path="/v1/models?limit=1000",
+    read_quota=read_anthropic_limits,
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from app.canonical.parts import DialectName
 from app.providers.base import Provider
+from app.providers.ratelimits import read_anthropic_limits, read_openai_limits
 
 __all__ = ["compatible"]
 
@@ -39,4 +40,5 @@ def compatible(name: str, dialect: DialectName, base_url: str) -> Provider:
         else frozenset(),
         extras=frozenset({"embeddings", "images"}) if dialect == "openai_chat" else frozenset(),
         models_path="/v1beta/models" if dialect == "gemini" else "/v1/models",
+        read_quota=read_anthropic_limits if dialect == "anthropic" else read_openai_limits,
     )

@@ -7,6 +7,7 @@ models and deep research answer only on Responses.
 import re
 
 from app.providers.base import Provider
+from app.providers.ratelimits import read_openai_limits
 
 OPENAI = Provider(
     id="openai",
@@ -24,4 +25,5 @@ OPENAI = Provider(
     vendors=frozenset({"openai_chat", "openai_responses"}),
     counts=frozenset({"openai_responses"}),
     extras=frozenset({"embeddings", "images", "compact"}),
+    read_quota=read_openai_limits,
 )
