@@ -132,6 +132,14 @@ class Roster:
             if pause is not None and not pause.refused:
                 del self._pauses[key]
 
+    def rename(self, old_id: str, new_id: str) -> None:
+        """Let what stands against an account go on under its new id, before ``replace``."""
+        account = self._accounts.pop(old_id, None)
+        if account is not None:
+            self._accounts[new_id] = account
+        for key in [key for key in self._pauses if key[0] == old_id]:
+            self._pauses[new_id, key[1]] = self._pauses.pop(key)
+
     def forget(self, account_id: str) -> None:
         """Forget all that stands against an account, refusals too: somebody has acted."""
         for key in [key for key in self._pauses if key[0] == account_id]:

@@ -242,6 +242,15 @@ def test_a_renewed_token_keeps_what_stands_against_the_account(clock):
     assert roster.overall(roster.get(HOME.id), clock()).health == "ready"
 
 
+def test_what_stands_against_an_account_goes_with_it_to_its_new_name(roster, clock):
+    roster.pause(HOME.id, None, 60, "not allowed", clock(), refused=True)
+    renamed = account("cabin")
+    roster.rename(HOME.id, renamed.id)
+    roster.replace([renamed, WORK])
+    assert roster.overall(renamed, clock()) == AccountState("refused", "not allowed")
+    assert roster.get(HOME.id) is None
+
+
 def test_what_stands_against_an_account_is_forgotten_when_somebody_has_acted(roster, clock):
     roster.pause(HOME.id, None, 60, "not allowed", clock(), refused=True)
     roster.pause(HOME.id, "gpt-5", 60, "model", clock())

@@ -1,0 +1,589 @@
+"""Every account there is: those of the settings and those that were signed in to.
+
+The book owns the records that the vault keeps, decides what of them is in force, and gives the
+roster its accounts. Nobody else writes records. Two locks keep it whole:
+
+- one for writing, held while a record is changed and stored, so that a change always starts from
+  the newest record;
+- one per account (``exclusive``) for what takes time and must not overlap: a renewal, a repair, a
+  logout. Whoever gets it reads the record then, which may be gone or called otherwise by now.
+
+A vault that is locked is a normal state: its accounts are there, and say what they wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from app.accounts.account import Account
+from app.accounts.record import Record
+from app.accounts.roster import Roster
+from app.accounts.steps import Driver, Reach
+from app.errors import AccountError, AppError, RequestError
+from app.log import redact
+from app.providers.base import Provider
+from app.providers.credential import Credential, Identity
+from app.tasks import spawn
+
+__all__ = ["AccountBook", "Vault", "check_label"]
+
+_log = logging.getLogger("dragoman.accounts")
+
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+_REVOKE_S = 20.0
+_MOST_RENAMED = 256
+
+
+class Vault(Protocol):
+    """What the book asks of the place where records are kept; ``accounts.vault`` is one."""
+
+    def trouble(self) -> str:
+        """Return why records cannot be read or stored, for people; empty when they can."""
+        ...
+
+    def held_ids(self) -> Sequence[str]:
+        """Return the ids of all accounts that are kept, readable or not."""
+        ...
+
+    async def load(self) -> Sequence[Record]:
+        """Return the records that can be read."""
+        ...
+
+    async def put(self, record: Record) -> None:
+        """Store a record; the version before it is kept until ``confirm``."""
+        ...
+
+    async def delete(self, account_id: str) -> None:
+        """Forget an account, readable or not."""
+        ...
+
+    async def confirm(self, account_id: str) -> None:
+        """Note that the newest version works."""
+        ...
+
+
+@dataclass(slots=True)
+class _Held:
+    record: Record
+    trouble: str = ""
+    """Why it cannot be called; set by whoever found out."""
+    unsaved: str = ""
+    """Why its newest version is in memory only."""
+    unconfirmed: bool = False
+
+
+def check_label(label: str) -> str:
+    """Return a label as it may be used in an id.
+
+    Raises:
+        RequestError: it has other characters than names of files and paths may have.
+    """
+    label = label.strip()
+    if not _LABEL.fullmatch(label):
+        raise RequestError(
+            "A label is 1 to 64 letters, digits and . _ @ + - and begins with a letter or digit.",
+            code="invalid_label",
+        )
+    return label
+
+
+def same_identity(one: Identity, other: Identity) -> bool:
+    """Say whether two sign-ins are of one account, as far as the service tells who it is."""
+    if one.id and other.id:
+        return one.id == other.id
+    return one.name == other.name
+
+
+def known_identity(identity: Identity) -> bool:
+    """Say whether the service told who an account is."""
+    return bool(identity.id or identity.name)
+
+
+def _unchanged() -> None:
+    return None
+
+
+class AccountBook:
+    """All accounts by id; see the module for its locks.
+
+    Args:
+        vault: keeps the records.
+        roster: is given the accounts in force after each change.
+        providers: the services by id.
+        now: epoch seconds.
+        changed: called after each change of the accounts in force.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        roster: Roster,
+        providers: Mapping[str, Provider],
+        now: Callable[[], float],
+        changed: Callable[[], None] = _unchanged,
+    ) -> None:
+        self._vault = vault
+        self._roster = roster
+        self._providers = providers
+        self._now = now
+        self._changed = changed
+        self._configured: tuple[Account, ...] = ()
+        self._held: dict[str, _Held] = {}
+        self._sealed: tuple[str, ...] = ()
+        self._moved: dict[str, str] = {}
+        self._writing = asyncio.Lock()
+        self._busy: dict[str, asyncio.Lock] = {}
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    @property
+    def providers(self) -> Mapping[str, Provider]:
+        """Return the services by id."""
+        return self._providers
+
+    def records(self) -> tuple[Record, ...]:
+        """Return all records that can be read, in the order of use."""
+        held = [held.record for held in self._held.values()]
+        return tuple(sorted(held, key=_rank))
+
+    def sealed_ids(self) -> tuple[str, ...]:
+        """Return the ids of accounts that are kept but cannot be read now."""
+        return tuple(account_id for account_id in self._sealed if account_id not in self._held)
+
+    def is_configured(self, account_id: str) -> bool:
+        """Say whether an account is written in the settings."""
+        return any(account.id == account_id for account in self._configured)
+
+    def find(self, account_id: str) -> Record | None:
+        """Return a record by id, also by one that it had before it was renamed."""
+        held = self._held.get(self.current_id(account_id))
+        return None if held is None else held.record
+
+    def get(self, account_id: str) -> Record:
+        """Return a record by id.
+
+        Raises:
+            RequestError: 404 ``unknown_account``; 409 ``account_in_settings`` or
+                ``account_sealed`` for one that is there but has no record that can be read.
+        """
+        record = self.find(account_id)
+        if record is not None:
+            return record
+        if self.is_configured(account_id):
+            raise RequestError(
+                f"The account {account_id} is written in the settings.",
+                hint="Change it there: `dragoman config edit`.",
+                status=409,
+                code="account_in_settings",
+            )
+        if account_id in self._sealed:
+            raise RequestError(
+                f"The account {account_id} cannot be read: {self._sealed_text()}",
+                status=409,
+                code="account_sealed",
+            )
+        raise RequestError(
+            f"There is no account {account_id!r}.",
+            hint="`dragoman accounts` lists them.",
+            status=404,
+            code="unknown_account",
+        )
+
+    def current_id(self, account_id: str) -> str:
+        """Return the id that an account has now."""
+        for _ in range(_MOST_RENAMED):
+            if account_id in self._held or account_id not in self._moved:
+                break
+            account_id = self._moved[account_id]
+        return account_id
+
+    def choose(self, provider_id: str, name: str) -> Record | None:
+        """Return the record that people mean by an id, a label, or the name at the service."""
+        records = [record for record in self.records() if record.provider == provider_id]
+        for said in (
+            lambda record: record.id,
+            lambda record: record.label,
+            lambda record: record.identity.name,
+        ):
+            for record in records:
+                if said(record).casefold() == name.strip().casefold():
+                    return record
+        return None
+
+    def twin(self, provider_id: str, identity: Identity) -> Record | None:
+        """Return the record of the account that an identity belongs to, if it is known."""
+        if not known_identity(identity):
+            return None
+        for record in self.records():
+            if (
+                record.provider == provider_id
+                and known_identity(record.identity)
+                and same_identity(record.identity, identity)
+            ):
+                return record
+        return None
+
+    def provider_of(self, record: Record) -> Provider | None:
+        """Return a record's service; None for one that this version does not know."""
+        return self._providers.get(record.provider)
+
+    def account(self, account_id: str) -> Account | None:
+        """Return an account in force."""
+        return self._roster.get(self.current_id(account_id))
+
+    def trouble(self, account_id: str) -> str:
+        """Return why a signed-in account cannot be called, or what else is wrong with it."""
+        held = self._held.get(self.current_id(account_id))
+        return "" if held is None else held.trouble
+
+    def unsaved(self, account_id: str) -> str:
+        """Return why an account's newest version is in memory only; empty when it is stored."""
+        held = self._held.get(self.current_id(account_id))
+        return "" if held is None else held.unsaved
+
+    def vault_trouble(self) -> str:
+        """Return why nothing can be stored or read; empty when all is well."""
+        return self._vault.trouble()
+
+    def require_vault(self) -> None:
+        """Refuse what needs a vault while there is none.
+
+        Raises:
+            AccountError: ``vault_unusable``.
+        """
+        trouble = self._vault.trouble()
+        if trouble:
+            raise AccountError(f"Sign-ins cannot be kept now: {trouble}", code="vault_unusable")
+
+    def next_label(self, provider_id: str) -> str:
+        """Return the first free label of the form ``claude-1``."""
+        number = 1
+        while not self.is_free(f"{provider_id}/{provider_id}-{number}"):
+            number += 1
+        return f"{provider_id}-{number}"
+
+    def is_free(self, account_id: str) -> bool:
+        """Say whether a new account may have this id."""
+        return not (
+            account_id in self._held or account_id in self._sealed or self.is_configured(account_id)
+        )
+
+    # --- what is in force ------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Read the records; call it again when the vault's state has changed.
+
+        A vault that cannot be read leaves its accounts unusable, with the reason.
+        """
+        async with self._writing:
+            try:
+                records = await self._vault.load()
+            except AppError as error:
+                _log.error("the signed-in accounts cannot be read: %s", error.text)
+                records = ()
+            for record in records:
+                for secret in record.credential.secrets:
+                    redact(secret)
+                # What is only in memory is newer than what is stored.
+                old = self._held.get(record.id)
+                if old is None or not old.unsaved:
+                    self._held[record.id] = _Held(record, unconfirmed=True)
+            self._sealed = tuple(self._vault.held_ids())
+        self.publish()
+
+    def configure(self, accounts: Sequence[Account]) -> None:
+        """Take the accounts of the settings."""
+        self._configured = tuple(accounts)
+        self.publish()
+
+    def publish(self) -> None:
+        """Give the roster the accounts in force."""
+        accounts = {account.id: account for account in self._configured}
+        first = len(accounts)
+        for record in self.records():
+            account = self._account(record, first)
+            if account is None:
+                continue
+            if account.id in accounts:
+                _log.warning(
+                    "the account %s of the settings hides the sign-in of the same name", account.id
+                )
+                continue
+            accounts[account.id] = account
+        for account_id in self.sealed_ids():
+            account = self._sealed_account(account_id, first)
+            if account is not None:
+                accounts.setdefault(account_id, account)
+        self._roster.replace(accounts.values())
+        self._changed()
+
+    def _account(self, record: Record, first: int) -> Account | None:
+        provider = self.provider_of(record)
+        if provider is None:
+            return None
+        held = self._held[record.id]
+        trouble = held.trouble
+        consent = provider.consent
+        if not trouble and consent is not None and record.consent != consent.version:
+            trouble = (
+                f"its terms of use must be agreed to; `dragoman login {provider.id}` shows them"
+            )
+        return Account(
+            id=record.id,
+            provider=provider,
+            label=record.label,
+            base_url=record.base_url or provider.base_url,
+            credential=record.credential if record.credential.secret else None,
+            trouble=trouble,
+            order=first + (0 if record.primary else 1) + record.order,
+            paused=record.paused,
+        )
+
+    def _sealed_account(self, account_id: str, first: int) -> Account | None:
+        name, _, label = account_id.partition("/")
+        provider = self._providers.get(name)
+        if provider is None or not label:
+            return None
+        return Account(
+            account_id, provider, label, provider.base_url, trouble=self._sealed_text(), order=first
+        )
+
+    def _sealed_text(self) -> str:
+        trouble = self._vault.trouble()
+        return trouble or "its file cannot be opened; sign in again"
+
+    # --- changing --------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def exclusive(self, account_id: str) -> AsyncIterator[Record]:
+        """Keep others from what takes time with an account; gives its newest record.
+
+        Raises:
+            RequestError: as ``get``.
+        """
+        lock = self._busy.setdefault(self.current_id(account_id), asyncio.Lock())
+        async with lock:
+            yield self.get(account_id)
+
+    async def put(self, record: Record) -> Record:
+        """Store a new record, or one that replaces all of an old one, and put it in force.
+
+        Raises:
+            AppError: the vault cannot store it; nothing has changed then.
+        """
+        async with self._writing:
+            await self._vault.put(record)
+            self._held[record.id] = _Held(record, unconfirmed=True)
+            self._sealed = tuple(self._vault.held_ids())
+        self.publish()
+        return record
+
+    async def change(self, account_id: str, **fields: Any) -> Record:
+        """Store a record with other values of some fields, and put it in force.
+
+        Raises:
+            RequestError: as ``get``.
+            AppError: the vault cannot store it; nothing has changed then.
+        """
+        async with self._writing:
+            held = self._held[self.get(account_id).id]
+            record = replace(held.record, **fields)
+            await self._vault.put(record)
+            held.record = record
+            held.unsaved = ""
+        self.publish()
+        return record
+
+    async def store(
+        self, account_id: str, credential: Credential, *, renewed_at: float | None = None
+    ) -> None:
+        """Store an account's new credential, then put it in force.
+
+        Raises:
+            RequestError: as ``get``.
+            AppError: the vault cannot store it. It is in force all the same, since what it
+                replaces may be used up; ``unsaved`` says so until ``save`` succeeds.
+        """
+        async with self._writing:
+            held = self._held[self.get(account_id).id]
+            record = replace(held.record, credential=credential)
+            if renewed_at is not None:
+                record = replace(record, renewed_at=renewed_at)
+            try:
+                await self._vault.put(record)
+                held.unsaved = ""
+            except AppError as error:
+                held.unsaved = error.text
+                raise
+            finally:
+                held.record = record
+                held.unconfirmed = True
+                self.publish()
+
+    async def save(self, account_id: str) -> None:
+        """Store again what could not be stored.
+
+        Raises:
+            AppError: it still cannot.
+        """
+        async with self._writing:
+            held = self._held.get(self.current_id(account_id))
+            if held is None or not held.unsaved:
+                return
+            await self._vault.put(held.record)
+            held.unsaved = ""
+        self.publish()
+
+    def set_trouble(self, account_id: str, text: str) -> None:
+        """Say why an account cannot be called; an empty text takes it back."""
+        held = self._held.get(self.current_id(account_id))
+        if held is not None and held.trouble != text:
+            held.trouble = text
+            self.publish()
+
+    def worked(self, account_id: str, secret: str) -> None:
+        """Note that a call with this secret succeeded; the version before it is let go of."""
+        held = self._held.get(account_id)
+        if held is None or not held.unconfirmed or held.record.credential.secret != secret:
+            return
+        held.unconfirmed = False
+        spawn(self._confirm(account_id), f"confirm {account_id}")
+
+    async def _confirm(self, account_id: str) -> None:
+        try:
+            await self._vault.confirm(account_id)
+        except AppError as error:
+            _log.warning("an old version of %s stays: %s", account_id, error.text)
+
+    async def make_primary(self, account_id: str) -> Record:
+        """Let an account be tried first among those of its provider."""
+        chosen = self.get(account_id)
+        for record in self.records():
+            if record.provider == chosen.provider and record.primary and record.id != chosen.id:
+                await self.change(record.id, primary=False)
+        return await self.change(chosen.id, primary=True)
+
+    async def pause(self, account_id: str, *, paused: bool) -> Record:
+        """Leave an account alone, or use it again."""
+        return await self.change(account_id, paused=paused)
+
+    async def agree(self, account_id: str, version: str) -> Record:
+        """Note that the user agreed to the text that is in force.
+
+        Raises:
+            RequestError: ``consent_required``: there is no such text, or it is another one.
+        """
+        record = self.get(account_id)
+        provider = self.provider_of(record)
+        consent = None if provider is None else provider.consent
+        if consent is None or consent.version != version:
+            raise RequestError(
+                "This is not the text that has to be agreed to.",
+                status=409,
+                code="consent_required",
+            )
+        return await self.change(record.id, consent=version, consented_at=self._now())
+
+    async def rename(self, account_id: str, label: str) -> Record:
+        """Give an account another label, and with it another id.
+
+        Raises:
+            RequestError: ``invalid_label``, 409 ``label_taken``, or as ``get``.
+        """
+        label = check_label(label)
+        async with self.exclusive(account_id) as old, self._writing:
+            held = self._held[old.id]
+            record = replace(held.record, label=label)
+            if record.id == old.id:
+                return record
+            if not self.is_free(record.id):
+                raise RequestError(
+                    f"There is an account {record.id} already.", status=409, code="label_taken"
+                )
+            await self._vault.put(record)
+            self._held[record.id] = _Held(record, held.trouble, unconfirmed=True)
+            del self._held[old.id]
+            await self._forget(old.id)
+            while len(self._moved) >= _MOST_RENAMED:
+                del self._moved[next(iter(self._moved))]
+            self._moved[old.id] = record.id
+            self._moved.pop(record.id, None)
+            self._busy[record.id] = self._busy.pop(old.id)
+            self._roster.rename(old.id, record.id)
+        self.publish()
+        return record
+
+    async def _forget(self, account_id: str) -> None:
+        """Delete a name that is no longer used; what stays behind is told, and harms nobody."""
+        try:
+            await self._vault.delete(account_id)
+        except AppError as error:
+            _log.error("the old file of %s could not be deleted: %s", account_id, error.text)
+        self._sealed = tuple(self._vault.held_ids())
+
+    async def remove(self, account_id: str) -> None:
+        """Delete an account without a word to its service.
+
+        Raises:
+            RequestError: as ``get``, but an account that cannot be read can be removed.
+            AppError: the vault cannot delete it.
+        """
+        account_id = self.current_id(account_id)
+        if account_id not in self.sealed_ids():
+            account_id = self.get(account_id).id
+        async with self._writing:
+            await self._vault.delete(account_id)
+            self._held.pop(account_id, None)
+            self._sealed = tuple(self._vault.held_ids())
+        self.publish()
+
+    async def logout(self, account_id: str, driver: Driver) -> str:
+        """Revoke a sign-in at its service where that is possible, then delete it.
+
+        Returns:
+            What was done, in a sentence.
+
+        Raises:
+            RequestError: as ``remove``.
+            AppError: the vault cannot delete it.
+        """
+        if self.current_id(account_id) in self.sealed_ids():
+            await self.remove(account_id)
+            return f"{account_id} was removed; it could not be read, so nothing was revoked."
+        async with self.exclusive(account_id) as record:
+            failed = await self._revoke(record, driver)
+            await self.remove(record.id)
+        if failed is None:
+            return f"{record.id} was removed. Its service has no way to revoke a sign-in."
+        if failed:
+            return (
+                f"{record.id} was removed, but could not be revoked at its service: {failed} "
+                "End the session on the service's own page."
+            )
+        return f"{record.id} was revoked and removed."
+
+    async def _revoke(self, record: Record, driver: Driver) -> str | None:
+        """Return why revoking failed, an empty text when it succeeded, None without a way."""
+        provider = self.provider_of(record)
+        if provider is None or provider.revoke is None:
+            return None
+        try:
+            await driver.run(
+                provider.revoke(record.credential),
+                Reach.of(provider, record.base_url, record.host),
+                limit_s=_REVOKE_S,
+            )
+        except AppError as error:
+            _log.warning("%s could not be revoked: %s", record.id, error.text)
+            return error.message
+        return ""
+
+
+def _rank(record: Record) -> tuple[str, bool, int, float, str]:
+    return record.provider, not record.primary, record.order, record.created_at, record.label
