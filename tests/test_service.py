@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from app import log
+from app import log, service
 from app.errors import AppError, ConfigError
 from app.service import new_id
 from tests.gateway.scripted import CHAT_END, CHAT_START, chat_chunk, chat_whole
@@ -52,6 +52,11 @@ async def unwatched(home, settings, **options):
 
 async def config_of(server):
     return (await server.get("/v1/health")).json["config"]
+
+
+async def read_rest(reader):
+    """Read a chunked answer up to its last chunk."""
+    return await reader.readuntil(b"\r\n0\r\n\r\n")
 
 
 def finishing(event):
@@ -208,6 +213,19 @@ async def test_stream_goes_on_over_a_change_of_the_upstream_settings(tmp_path):
             await asyncio.wait_for(reader.readuntil(b"[DONE]"), 5)
 
 
+async def test_answer_over_former_connections_has_its_time_too(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(service, "_RETIRED_S", 0.05)
+    async with Upstream(holding(BEGUN)) as up, unwatched(tmp_path, up.settings()) as server:
+        async with server.dial() as (reader, writer):
+            writer.write(server.render("POST", CHAT, ASK | {"stream": True}))
+            await asyncio.wait_for(reader.readuntil(b'"content"'), 5)
+            rewrite(server, up.settings(more="upstream: {connect_timeout_s: 3}\n"))
+            await server.service.reload()
+            rest = await asyncio.wait_for(read_rest(reader), 5)
+            assert b'"error"' in rest  # told in the stream, which ends as streams do
+        assert "answers from before the settings changed are cut off" in caplog.text
+
+
 async def test_limit_of_bodies_may_be_raised_beyond_twice_the_old_one(tmp_path):
     async with unwatched(tmp_path, "advanced: {max_body_mb: 1}\n") as server:
         raw = json.dumps(SAY).encode() + b" " * (3 * 1024 * 1024)
@@ -221,21 +239,21 @@ async def test_limit_of_bodies_may_be_raised_beyond_twice_the_old_one(tmp_path):
 
 
 async def test_name_that_is_unknown_ends_the_start(tmp_path):
-    service = build(tmp_path, "models: {patterns: [{match: 'x', provider: nobody}]}\n")
+    built = build(tmp_path, "models: {patterns: [{match: 'x', provider: nobody}]}\n")
     with pytest.raises(ConfigError, match="nobody"):
-        await service.start()
-    await service.close()
+        await built.start()
+    await built.close()
     async with running(tmp_path, "server: {port: 8317}\n") as server:  # nothing is held
         assert (await server.get("/healthz")).status == 200
 
 
 async def test_port_in_use_names_the_key_to_change(tmp_path):
     async with running(tmp_path / "one") as server:
-        service = build(tmp_path / "two", f"server: {{port: {server.port}}}\n")
-        service.options = type(service.options)()
+        built = build(tmp_path / "two", f"server: {{port: {server.port}}}\n")
+        built.options = type(built.options)()
         with pytest.raises(ConfigError, match="already in use") as caught:
-            await service.start()
-        await service.close()
+            await built.start()
+        await built.close()
         assert caught.value.code == "port_in_use"
         assert caught.value.problems[0].key == "server.port"
         assert "server: {port" in caught.value.hint or "dragoman stop" in caught.value.hint
@@ -251,10 +269,10 @@ async def test_second_instance_on_a_data_folder_is_refused(tmp_path):
 
 
 async def test_address_of_other_machines_needs_a_key_first(tmp_path):
-    service = build(tmp_path, "server: {host: 0.0.0.0}\n")
+    built = build(tmp_path, "server: {host: 0.0.0.0}\n")
     with pytest.raises(AppError, match="there is no key yet") as caught:
-        await service.start()
-    await service.close()
+        await built.start()
+    await built.close()
     assert caught.value.code == "keys_required"
     async with running(tmp_path, "server: {host: loopback}\n") as server:
         _, key = await server.key(label="remote")
@@ -272,17 +290,17 @@ async def test_instance_tells_others_where_it_is_in_private(tmp_path):
 
 
 async def test_store_that_cannot_be_opened_leaves_keyless_calls_working(tmp_path, caplog):
-    service = build(tmp_path)
-    (service.paths.data / "dragoman.db").mkdir(parents=True)
+    built = build(tmp_path)
+    (built.paths.data / "dragoman.db").mkdir(parents=True)
     try:
-        await service.start()
-        await asyncio.wait_for(service._store_opened.wait(), 5)
+        await built.start()
+        await asyncio.wait_for(built._store_opened.wait(), 5)
         with pytest.raises(AppError) as caught:
-            await service.list_keys()
+            await built.list_keys()
         assert (caught.value.status, caught.value.code) == (503, "store_unavailable")
         assert "keys cannot be used" in caplog.text
     finally:
-        await service.close()
+        await built.close()
 
 
 def test_ids_have_their_prefix_and_do_not_repeat():
@@ -406,6 +424,18 @@ async def test_program_never_calls_itself(tmp_path):
         assert server.service.served == 1
 
 
+async def test_model_of_two_accounts_is_listed_once_with_both(tmp_path):
+    settings = (
+        "providers:\n  openai:\n    accounts:\n"
+        "      - {label: work, api_key: x, models: [a]}\n"
+        "      - {label: home, api_key: y, models: [a, b]}\n"
+    )
+    async with running(tmp_path, settings) as server:
+        rows = (await server.get("/v1/models")).json["data"]
+        assert [row["id"] for row in rows] == ["a", "b"]
+        assert rows[0]["x_dragoman"] == {"accounts": ["work", "home"]}
+
+
 @pytest.mark.parametrize(
     ("settings", "listed"),
     [
@@ -481,14 +511,13 @@ async def test_health_says_that_the_program_is_paused(tmp_path):
 async def test_stop_lets_running_answers_finish_and_takes_no_new_ones(tmp_path):
     finish = asyncio.Event()
     async with Upstream(finishing(finish)) as up, running(tmp_path, up.settings()) as server:
-        service = server.service
-        ending = asyncio.ensure_future(service.run_until_stopped())
+        ending = asyncio.ensure_future(server.service.run_until_stopped())
         async with server.dial() as (idle, asking), server.dial() as (reader, writer):
             asking.write(server.render("GET", "/healthz"))
             await read_reply(idle)
             writer.write(server.render("POST", CHAT, ASK | {"stream": True}))
             await asyncio.wait_for(reader.readuntil(b'"content"'), 5)
-            service.stop()
+            server.service.stop()
             await asyncio.sleep(0)
             with pytest.raises(ConnectionError):
                 await server.get("/healthz")

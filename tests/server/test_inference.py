@@ -211,6 +211,15 @@ async def test_body_over_the_limit_is_413(tmp_path, dialect, counted):
         assert "1 MB" in error_of(dialect, reply)
 
 
+@pytest.mark.parametrize(("length", "status"), [(2 * 1024 * 1024, 401), (10**12, 413)])
+async def test_refused_caller_is_not_made_to_send_a_large_body(tmp_path, length, status):
+    async with running(tmp_path, prover=NoProver()) as server:
+        headers = {"Content-Length": str(length), "Expect": "100-continue"}
+        reply = await server.post(CHAT, b"", headers)
+        assert reply.status == status
+        assert error_of("openai_chat", reply)
+
+
 @pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "Multipart/Mixed"])
 async def test_multipart_is_415(tmp_path, kind):
     async with running(tmp_path) as server:
@@ -431,6 +440,21 @@ async def test_leaving_clients_leave_no_traces_in_the_log(tmp_path, caplog):
         await asyncio.wait_for(up.left.wait(), 5)
         await wait_for_idle(server)
     assert not [r for r in caplog.records if r.exc_info or r.levelname in ("ERROR", "WARNING")]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_fault_of_ours_ends_the_connection_and_is_logged(tmp_path, caplog, stream):
+    def settled(_outcome):
+        raise ZeroDivisionError
+
+    async with running(tmp_path) as server, server.dial() as (reader, writer):
+        server.service.gateway.settled = settled
+        writer.write(server.render("POST", CHAT, SAY | {"stream": stream}))
+        await asyncio.wait_for(reader.read(), 5)
+        assert "could not be answered" in caplog.text
+        assert server.service.inference.active == 0
+        server.service.gateway.settled = None
+        assert (await server.post(CHAT, SAY)).status == 200
 
 
 async def test_silent_stream_gets_pings_on_the_wire(tmp_path):

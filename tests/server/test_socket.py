@@ -239,6 +239,22 @@ async def test_message_may_come_in_fragments_with_a_ping_between(tmp_path):
         assert "whole" in text_of(await socket.answer())
 
 
+async def test_silent_answer_gets_pings(tmp_path):
+    async with (
+        Upstream(holding(BEGUN)) as up,
+        running(tmp_path, up.settings()) as server,
+        connected(server) as socket,
+    ):
+        limits = server.service.gateway.limits
+        server.service.gateway.limits = type(limits)(ping_s=0.05)
+        socket.create(model="m")
+        opcode = TEXT
+        while opcode == TEXT:
+            opcode, data = await socket.frame()
+        assert opcode == PING
+        socket.send(data, PONG)
+
+
 # Faults
 
 
