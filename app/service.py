@@ -28,13 +28,14 @@ import msgspec
 from app import __version__, log
 from app.accounts.account import Account
 from app.accounts.configured import configured_accounts
+from app.accounts.discovery import Discovery
 from app.accounts.roster import Roster
 from app.canonical.parts import DialectName
 from app.config import Config, warnings
 from app.configfile import Located, load_file, locate
 from app.dialects import COMPLETIONS, DIALECTS
 from app.dialects.base import Dialect
-from app.errors import AppError, ConfigError, RequestError, UpstreamError
+from app.errors import AppError, ConfigError, RequestError
 from app.gateway.call import Outcome
 from app.gateway.exchange import Gateway
 from app.gateway.local import with_demo
@@ -42,13 +43,11 @@ from app.gateway.memory import ResponseMemory
 from app.gateway.replay import ReplayCache
 from app.gateway.resources import GatewayLimits
 from app.gateway.tokenizer import Tokenizer
-from app.http import HttpRequest, Limits, StreamedReply
+from app.http import HttpReply, HttpRequest, Limits, StreamedReply
 from app.instance import Instance
 from app.keys import KeyIndex, KeyKind, KeyRecord
 from app.paths import Paths, asset
 from app.providers import DEMO
-from app.providers.base import ModelFacts
-from app.providers.demo import DEMO_MODELS
 from app.routing.catalog import Capabilities, Catalog, NamePattern
 from app.routing.snapshot import Snapshot, parse_snapshot
 from app.server.application import Front
@@ -74,7 +73,6 @@ __all__ = ["ServeOptions", "Service", "serve"]
 
 _log = logging.getLogger("dragoman.service")
 
-_DISCOVERY = Limits(connect_s=10.0, first_byte_s=20.0, idle_s=20.0, total_s=30.0)
 _DISCOVERY_EVERY_S = 3_600.0
 """Model lists change a few times a month; local servers load models more often."""
 _RETIRED_S = 3_600.0
@@ -113,6 +111,7 @@ class Service:
     access: Access = field(init=False)
     inference: Inference = field(init=False)
     client: Client = field(init=False)
+    discovery: Discovery = field(init=False)
     port: int = 0
     started_at: float = 0.0
     problems: tuple[str, ...] = ()
@@ -138,9 +137,6 @@ class Service:
     _watcher: Watcher | None = None
     _tokenizer: Tokenizer = field(default_factory=Tokenizer)
     _names: Any = None
-    _listed: dict[str, dict[str, ModelFacts]] = field(default_factory=dict)
-    _trouble: dict[str, str] = field(default_factory=dict)
-    """Account id to why its model list could not be read."""
 
     async def start(self) -> None:
         """Listen, then open what is slow.
@@ -181,6 +177,7 @@ class Service:
 
     def _build(self, file_limit: int) -> None:
         self.client = Client(self._client_settings())
+        self.discovery = Discovery(self._fetch, self._fresh, self.dialects)
         self.gateway = Gateway(
             dialects=self.dialects,
             roster=self.roster,
@@ -229,6 +226,12 @@ class Service:
     async def _send(self, request: HttpRequest, limits: Limits) -> StreamedReply:
         return await self.client.send(request, limits, proxy=request.proxy)
 
+    async def _fetch(self, request: HttpRequest, limits: Limits) -> HttpReply:
+        return await self.client.fetch(request, limits, proxy=request.proxy)
+
+    async def _fresh(self, account: Account) -> Account:
+        return account
+
     def _client_settings(self) -> ClientSettings:
         upstream = self.config.upstream
         names = ("localhost", "127.0.0.1", "::1", "0.0.0.0", *self._hosts())  # noqa: S104 - refused
@@ -254,7 +257,7 @@ class Service:
     def _catalog(self) -> Catalog:
         models = self.config.models
         return Catalog(
-            listed={**self._listed, "demo/demo": {name: ModelFacts(name) for name in DEMO_MODELS}},
+            listed=self.discovery.listed(self.roster.accounts()),
             aliases=dict(models.aliases),
             patterns=tuple(
                 NamePattern(re.compile(p.match), p.provider, p.priority) for p in models.patterns
@@ -293,37 +296,8 @@ class Service:
 
     async def discover(self) -> None:
         """Read the model lists of all accounts that have none written down."""
-        wanted = [
-            account
-            for account in self.roster.accounts()
-            if account.ready and account.models is None and not account.provider.demo
-        ]
-        await asyncio.gather(*(self._discover_one(account) for account in wanted))
+        await self.discovery.read(self.roster.accounts())
         self.gateway.catalog = self._catalog()
-
-    async def _discover_one(self, account: Account) -> None:
-        provider = account.provider
-        request = provider.prepare(
-            provider.list_models(account.base_url),
-            account.credential,
-            provider.dialects[0],
-            (),
-            account.headers,
-        )
-        try:
-            reply = await self.client.fetch(request, _DISCOVERY, proxy=account.proxy)
-            if reply.status != 200:
-                failure = self.dialects[provider.dialects[0]].decode_failure(
-                    reply.status, reply.headers, reply.body
-                )
-                raise UpstreamError(failure.message)
-            facts = provider.parse_models(reply)
-        except AppError as error:
-            self._trouble[account.id] = error.message
-            _log.warning("the models of %s are not known: %s", account.id, error.message)
-            return
-        self._trouble.pop(account.id, None)
-        self._listed[account.id] = {row.id: row for row in facts}
 
     # --- settings --------------------------------------------------------------------------------
 
@@ -363,8 +337,7 @@ class Service:
                 config.logging.level, as_json=config.logging.as_json, file=self.paths.log_file
             )
         self.roster.replace(accounts)
-        self._listed = {a.id: self._listed[a.id] for a in accounts if a.id in self._listed}
-        self._trouble = {}  # of former settings; the lists are read again below
+        self.discovery.begin_anew(accounts)  # the lists are read again below
         self.gateway.limits = _limits(config)
         self.gateway.catalog = self._catalog()
         self.access.policy = self._policy()
@@ -401,7 +374,7 @@ class Service:
                 account.provider.id,
                 {"id": account.provider.id, "title": account.provider.title, "accounts": []},
             )
-            reason = state.reason or self._trouble.get(account.id, "")
+            reason = state.reason or self.discovery.trouble(account.id)
             entry["accounts"].append(
                 {
                     "id": account.id,

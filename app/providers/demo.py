@@ -37,7 +37,7 @@ from app.canonical.request import ChatRequest, Tool
 from app.canonical.response import StopReason
 from app.canonical.usage import Usage
 from app.errors import Retry
-from app.providers.base import Provider
+from app.providers.base import ModelFacts, Provider
 from app.providers.example import example
 
 __all__ = ["DEMO", "DEMO_MODELS", "failure_for", "script"]
@@ -61,6 +61,7 @@ DEMO = Provider(
     issuer="demo",
     keyless=True,
     demo=True,
+    known_models=lambda _credential: tuple(ModelFacts(name) for name in DEMO_MODELS),
 )
 
 _FAILURES = {
