@@ -206,15 +206,16 @@ class AccountBook:
     def choose(self, provider_id: str, name: str) -> Record | None:
         """Return the record that people mean by an id, a label, or the name at the service."""
         records = [record for record in self.records() if record.provider == provider_id]
+        wanted = name.strip().casefold()
+        by_name: dict[str, Record] = {}
         for said in (
-            lambda record: record.id,
-            lambda record: record.label,
-            lambda record: record.identity.name,
+            [(record.id, record) for record in records],
+            [(record.label, record) for record in records],
+            [(record.identity.name, record) for record in records],
         ):
-            for record in records:
-                if said(record).casefold() == name.strip().casefold():
-                    return record
-        return None
+            for text, record in said:
+                by_name.setdefault(text.casefold(), record)
+        return by_name.get(wanted) if wanted else None
 
     def twin(self, provider_id: str, identity: Identity) -> Record | None:
         """Return the record of the account that an identity belongs to, if it is known."""
@@ -306,8 +307,8 @@ class AccountBook:
         """Give the roster the accounts in force."""
         accounts = {account.id: account for account in self._configured}
         first = len(accounts)
-        for record in self.records():
-            account = self._account(record, first)
+        for place, record in enumerate(self.records(), first):
+            account = self._account(record, place)
             if account is None:
                 continue
             if account.id in accounts:
@@ -323,7 +324,7 @@ class AccountBook:
         self._roster.replace(accounts.values())
         self._changed()
 
-    def _account(self, record: Record, first: int) -> Account | None:
+    def _account(self, record: Record, order: int) -> Account | None:
         provider = self.provider_of(record)
         if provider is None:
             return None
@@ -341,7 +342,7 @@ class AccountBook:
             base_url=record.base_url or provider.base_url,
             credential=record.credential if record.credential.secret else None,
             trouble=trouble,
-            order=first + (0 if record.primary else 1) + record.order,
+            order=order,
             paused=record.paused,
         )
 
