@@ -19,6 +19,9 @@ from app.server.inference import Inference, InferenceDelegate, decode_path
 
 __all__ = ["Front"]
 
+_PAGE_BODY_BYTES = 1024 * 1024
+"""What a page is sent is read before its access is checked: it is small, or it is refused."""
+
 
 class Front(HTTPServerConnectionDelegate):
     """Chooses per request, by method and path, once the head is there."""
@@ -46,6 +49,7 @@ class Front(HTTPServerConnectionDelegate):
         entry = self._inference.find(start_line.method, decoded)
         if entry is not None:
             return InferenceDelegate(self._inference, entry, connection, decoded, query)
+        connection.set_max_body_size(_PAGE_BODY_BYTES)
         return self._pages.start_request(server_conn, connection)
 
 
