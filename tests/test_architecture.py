@@ -76,7 +76,7 @@ LIBRARIES = {
     "PIL": ("app/desktop/",),
     "desktop_notifier": ("app/desktop/",),
     "dbus_fast": ("app/desktop/",),
-    "keyring": ("app/accounts/vault.py",),
+    "keyring": ("app/accounts/keychain.py",),
     "httpx": ("app/upstream/",),
     "httptools": ("app/upstream/",),
     "sqlalchemy": ("app/store/",),
