@@ -111,9 +111,6 @@ class Provider:
     hosts: frozenset[str] = frozenset()
     """The only hosts that its sign-in tokens may be sent to; empty for a service with keys, whose
     address the user writes."""
-    own_hosts: Callable[[str], frozenset[str]] | None = None
-    """Further hosts of a server that the user's organisation has for itself (GitHub Enterprise).
-    Takes what was given to ``DeviceSignIn.run``, which ``Credential.facts["host"]`` keeps."""
     sign_ins: Mapping[str, SignIn] = field(default_factory=dict)
     """Ways to sign in by name (``browser``, ``device``, ``token``, ``cookie``, ``key``), best
     first; empty where accounts only come from the settings."""

@@ -140,7 +140,6 @@ def copilot(github: GitHub = GITHUB, own_server: Callable[[str], GitHub] = enter
         read_models=parse_models,
         classify=classify,
         hosts=github.hosts,
-        own_hosts=lambda typed: copilot.server(server_name(typed)).hosts,
         sign_ins={
             "device": DeviceSignIn(lambda host: copilot.sign_in(DIRECT, host)),
             "device_editor": DeviceSignIn(lambda host: copilot.sign_in(EDITOR, host)),
