@@ -29,7 +29,10 @@ from app import __version__, log
 from app.accounts.account import Account
 from app.accounts.configured import configured_accounts
 from app.accounts.discovery import Discovery
+from app.accounts.quota import Quotas
+from app.accounts.quota_reader import QuotaReader
 from app.accounts.roster import Roster
+from app.accounts.steps import Driver
 from app.canonical.parts import DialectName
 from app.config import Config, warnings
 from app.configfile import Located, load_file, locate
@@ -60,6 +63,7 @@ from app.server.models import ModelRow
 from app.server.pages import page_routes
 from app.server.passing import passing_entries
 from app.server.peer import Prover, default_program_names, default_prover
+from app.server.quota import quota_routes, render_quota
 from app.server.socket import Sockets, socket_routes
 from app.tasks import cancel_all, spawn
 from app.upstream.client import Client, ClientSettings
@@ -75,6 +79,7 @@ _log = logging.getLogger("dragoman.service")
 
 _DISCOVERY_EVERY_S = 3_600.0
 """Model lists change a few times a month; local servers load models more often."""
+_QUOTA_EVERY_S = 300.0
 _RETIRED_S = 3_600.0
 """How long answers that began before the upstream settings changed may keep their connections."""
 _LETTERS = ((string.ascii_letters + string.digits).encode() * 5)[:256]
@@ -112,6 +117,8 @@ class Service:
     inference: Inference = field(init=False)
     client: Client = field(init=False)
     discovery: Discovery = field(init=False)
+    quotas: Quotas = field(default_factory=Quotas)
+    quota_reader: QuotaReader = field(init=False)
     port: int = 0
     started_at: float = 0.0
     problems: tuple[str, ...] = ()
@@ -166,6 +173,7 @@ class Service:
         if self._keys is None:
             spawn(self._open_store(), "store")
         spawn(self._discover_often(), "model lists")
+        spawn(self._read_quotas(), "quotas")
         self._watcher = Watcher(self.located.path, self._changed)
         if self.located.path.parent.is_dir():
             self._watcher.start()
@@ -178,6 +186,8 @@ class Service:
     def _build(self, file_limit: int) -> None:
         self.client = Client(self._client_settings())
         self.discovery = Discovery(self._fetch, self._fresh, self.dialects)
+        driver = Driver(self._send, time.time)
+        self.quota_reader = QuotaReader(self.quotas, driver, self._fresh, time.time)
         self.gateway = Gateway(
             dialects=self.dialects,
             roster=self.roster,
@@ -190,6 +200,11 @@ class Service:
             memory=ResponseMemory(time.monotonic),
             replay=ReplayCache(time.monotonic),
             settled=self._settled,
+            fresh=self._fresh,
+            left_percent=lambda account_id, model: self.quotas.left_percent(
+                account_id, model, time.time()
+            ),
+            noticed=self.quota_reader.notice,
         )
         self.access = Access(
             self._policy(),
@@ -207,7 +222,11 @@ class Service:
             max_body_bytes=self.config.advanced.max_body_mb * 1024 * 1024,
         )
         self._sockets_open = Sockets(self.inference)
-        pages = page_routes(self, socket_routes(self, self.gateway, self._sockets_open))
+        extra = [
+            *socket_routes(self, self.gateway, self._sockets_open),
+            *quota_routes(self, self),
+        ]
+        pages = page_routes(self, extra)
         if self.prover is None:
             self.prover = default_prover()
         self._names = default_program_names()
@@ -231,6 +250,31 @@ class Service:
 
     async def _fresh(self, account: Account) -> Account:
         return account
+
+    async def quota(self, grant: Grant, *, refresh: bool) -> list[dict[str, Any]]:
+        """Return what is left of the accounts in scope; see ``server.quota``."""
+        accounts = [
+            account
+            for account in self.roster.accounts()
+            if not account.provider.demo and grant.allows(account.provider.id, None, account.id)
+        ]
+        if refresh:
+            await self.quota_reader.read(accounts, for_people=True)
+        now = time.time()
+        return [
+            render_quota(
+                account,
+                self.quotas.view(account.id, now),
+                self.quota_reader.trouble(account.id),
+                now,
+            )
+            for account in accounts
+        ]
+
+    async def _read_quotas(self) -> None:
+        while True:
+            await self.quota_reader.read(self.roster.accounts())
+            await asyncio.sleep(_QUOTA_EVERY_S)
 
     def _client_settings(self) -> ClientSettings:
         upstream = self.config.upstream

@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.cli import config, doctor, keys, logs, models, restart, serve, start, status, stop
+from app.cli import (
+    config,
+    doctor,
+    keys,
+    logs,
+    models,
+    quota,
+    restart,
+    serve,
+    start,
+    status,
+    stop,
+)
 from app.cli.terminal import prepare, say, show_error
 from app.errors import AppError
 
@@ -34,6 +46,7 @@ def build() -> typer.Typer:
         status.status,
         logs.logs,
         models.models,
+        quota.quota,
         doctor.doctor,
     ):
         program.command()(command)

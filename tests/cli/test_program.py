@@ -3,7 +3,17 @@ import pytest
 from app import __version__
 from app.cli import program
 
-COMMANDS = ("serve", "start", "stop", "restart", "status", "logs", "models", "doctor")
+COMMANDS = (
+    "serve",
+    "start",
+    "stop",
+    "restart",
+    "status",
+    "logs",
+    "models",
+    "quota",
+    "doctor",
+)
 GROUPS = {
     "config": ("init", "check", "path", "edit", "reload", "schema"),
     "keys": ("create", "list", "revoke"),

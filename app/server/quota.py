@@ -1,0 +1,81 @@
+"""``GET /v1/quota``: what is left of each account, in the caller's scope."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from app.accounts.account import Account
+from app.accounts.quota import QuotaView, WindowView
+from app.server.guard import Grant
+from app.server.pages import Page
+
+__all__ = ["QuotaControl", "quota_routes", "render_quota"]
+
+
+class QuotaControl(Protocol):
+    """What this route asks of the program."""
+
+    async def quota(self, grant: Grant, *, refresh: bool) -> list[dict[str, Any]]:
+        """Return the rows of the answer; ``refresh`` asks the services first where they allow."""
+        ...
+
+
+class _Quota(Page):
+    def initialize(self, control: Any, quota: QuotaControl) -> None:  # type: ignore[override]
+        super().initialize(control)
+        self.quota = quota
+
+    async def get(self) -> None:
+        refresh = self.get_query_argument("refresh", "") not in ("", "0")
+        self.send_json({"accounts": await self.quota.quota(self.grant, refresh=refresh)})
+
+
+def quota_routes(control: Any, quota: QuotaControl) -> list[Any]:
+    """Return the route."""
+    return [(r"/v1/quota", _Quota, {"control": control, "quota": quota})]
+
+
+def render_quota(
+    account: Account, view: QuotaView | None, trouble: str, now: float
+) -> dict[str, Any]:
+    """Return one account's row.
+
+    Args:
+        account: whose it is.
+        view: what is known; None when nothing is.
+        trouble: why the last usage call failed.
+        now: epoch seconds UTC.
+    """
+    return {
+        "id": account.id,
+        "provider": account.provider.id,
+        "label": account.label,
+        "plan": "" if view is None else view.plan,
+        "note": "" if view is None else view.note,
+        "trouble": trouble,
+        "windows": [] if view is None else [_window(window, now) for window in view.windows],
+    }
+
+
+def _window(view: WindowView, now: float) -> dict[str, Any]:
+    window = view.window
+    return {
+        "name": window.name,
+        "used_percent": _rounded(window.used_percent),
+        "left_percent": _rounded(view.left_percent),
+        "exhausted": window.exhausted,
+        "resets_at": window.resets_at,
+        "resets_in_s": None if window.resets_at is None else max(0, round(window.resets_at - now)),
+        "length_s": window.length_s,
+        "left": window.left,
+        "limit": window.limit,
+        "models": list(window.models),
+        "runs_out_at": view.runs_out_at,
+        "read_at": view.read_at,
+        "age_s": max(0, round(now - view.read_at)),
+        "source": view.source,
+    }
+
+
+def _rounded(percent: float | None) -> float | None:
+    return None if percent is None else round(percent, 1)
