@@ -21,7 +21,7 @@ _NAMES = {"5h": "5 hours", "7d": "7 days", "month": "month", "day": "day"}
 
 
 def quota(refresh: RefreshOption = True, as_json: JsonOption = False) -> None:
-    """Show what is left of each account, when it comes back and when it runs out."""
+    """Show what is left of each account."""
     answer: dict[str, Any] = connect().get(f"/v1/quota?refresh={int(refresh)}")
     if as_json:
         show_json(answer)
