@@ -81,7 +81,9 @@ def _provider(name: str, section: Section) -> Provider | None:
         if dialect is None or base_url is None:
             return None  # reported by the settings' own checks
         return compatible(name, dialect, base_url)
-    return PROVIDERS.get(name)
+    provider = PROVIDERS.get(name)
+    # A service whose tokens may only go to its own hosts is signed in to: it takes no key.
+    return None if provider is None or provider.hosts else provider
 
 
 def _account(provider: Provider, entry: Entry, env: Mapping[str, str], order: int) -> Account:

@@ -2,12 +2,23 @@
 
 from app.providers.anthropic import ANTHROPIC
 from app.providers.base import Credential, Provider, join_url
+from app.providers.claude import CLAUDE
+from app.providers.codex import CODEX
 from app.providers.compatible import compatible
 from app.providers.demo import DEMO
 from app.providers.gemini import GEMINI
 from app.providers.openai import OPENAI
 
-__all__ = ["DEMO", "PROVIDERS", "Credential", "Provider", "compatible", "join_url"]
+__all__ = [
+    "CLAUDE",
+    "CODEX",
+    "DEMO",
+    "PROVIDERS",
+    "Credential",
+    "Provider",
+    "compatible",
+    "join_url",
+]
 
-PROVIDERS: dict[str, Provider] = {p.id: p for p in (ANTHROPIC, OPENAI, GEMINI, DEMO)}
+PROVIDERS: dict[str, Provider] = {p.id: p for p in (ANTHROPIC, CLAUDE, OPENAI, CODEX, GEMINI, DEMO)}
 """Built-in services by id, in the order in which they are shown."""

@@ -179,10 +179,11 @@ def test_a_compatible_server_that_says_too_little_is_left_to_the_settings_own_ch
     assert read({"mine": entry}) == ((), [])
 
 
-def test_a_provider_that_is_signed_in_to_takes_no_key():
-    accounts, (problem,) = read({"claude": {"api_key": "${KEY}"}})
+@pytest.mark.parametrize("name", ["claude", "codex"])
+def test_a_provider_that_is_signed_in_to_takes_no_key(name):
+    accounts, (problem,) = read({name: {"api_key": "${KEY}"}})
     assert accounts == ()
-    assert (problem.file, problem.key) == ("config.yaml", "providers.claude")
+    assert (problem.file, problem.key) == ("config.yaml", f"providers.{name}")
     assert "takes no api_key" in problem.message
 
 
