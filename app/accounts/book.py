@@ -25,6 +25,7 @@ from app.accounts.account import Account
 from app.accounts.record import Record
 from app.accounts.roster import Roster
 from app.accounts.steps import Driver, Reach
+from app.accounts.vaultstate import Trouble
 from app.errors import AccountError, AppError, RequestError
 from app.log import redact
 from app.providers.base import Provider
@@ -43,8 +44,13 @@ _MOST_RENAMED = 256
 class Vault(Protocol):
     """What the book asks of the place where records are kept; ``accounts.vault`` is one."""
 
+    @property
+    def troubles(self) -> Sequence[Trouble]:
+        """Return why single accounts could not be read, or what else is to be said of them."""
+        ...
+
     def trouble(self) -> str:
-        """Return why records cannot be read or stored, for people; empty when they can."""
+        """Return why records cannot be stored, for people; empty when they can."""
         ...
 
     def held_ids(self) -> Sequence[str]:
@@ -184,7 +190,7 @@ class AccountBook:
             )
         if account_id in self._sealed:
             raise RequestError(
-                f"The account {account_id} cannot be read: {self._sealed_text()}",
+                f"The account {account_id} cannot be read: {self._sealed_text(account_id)}",
                 status=409,
                 code="account_sealed",
             )
@@ -248,9 +254,14 @@ class AccountBook:
         held = self._held.get(self.current_id(account_id))
         return "" if held is None else held.unsaved
 
-    def vault_trouble(self) -> str:
-        """Return why nothing can be stored or read; empty when all is well."""
-        return self._vault.trouble()
+    def vault_trouble(self, account_id: str = "") -> str:
+        """Return why nothing can be stored, or what the vault says of one account."""
+        if not account_id:
+            return self._vault.trouble()
+        for one in self._vault.troubles:
+            if one.account == account_id:
+                return f"{one.message} {one.hint}".strip()
+        return ""
 
     def require_vault(self) -> None:
         """Refuse what needs a vault while there is none.
@@ -276,6 +287,11 @@ class AccountBook:
         )
 
     # --- what is in force ------------------------------------------------------------------------
+
+    def show_sealed(self) -> None:
+        """Put the accounts in force that are kept, as ones that wait for the vault to open."""
+        self._sealed = tuple(self._vault.held_ids())
+        self.publish()
 
     async def load(self) -> None:
         """Read the records; call it again when the vault's state has changed.
@@ -352,12 +368,17 @@ class AccountBook:
         if provider is None or not label:
             return None
         return Account(
-            account_id, provider, label, provider.base_url, trouble=self._sealed_text(), order=first
+            account_id,
+            provider,
+            label,
+            provider.base_url,
+            trouble=self._sealed_text(account_id),
+            order=first,
         )
 
-    def _sealed_text(self) -> str:
-        trouble = self._vault.trouble()
-        return trouble or "its file cannot be opened; sign in again"
+    def _sealed_text(self, account_id: str) -> str:
+        told = self.vault_trouble(account_id) or self._vault.trouble()
+        return told or "its sign-in cannot be read now"
 
     # --- changing --------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ from app.accounts.account import Account
 from app.accounts.book import AccountBook
 from app.accounts.record import Record
 from app.accounts.steps import Driver, Reach
-from app.errors import AccountError, AppError, RequestError, UpstreamError
+from app.errors import AccountError, AppError, RequestError
 from app.providers.base import Provider
 from app.providers.credential import Credential
 from app.providers.signin import NOT_ALLOWED, SIGN_IN_AGAIN
@@ -47,8 +47,6 @@ _MARGIN_S = 60.0
 """A token with less left than this is not sent any more: calls take time to get there."""
 _SHORT_S = 3_600.0
 """A life below this is too short for renewals that nobody has asked for."""
-_QUICK_WAITS_S = (1.0, 2.0)
-"""Between the tries of one renewal; only a service that failed is asked again at once."""
 _BACKOFF_S = 30.0
 _LONGEST_BACKOFF_S = 900.0
 _LONGEST_NAP_S = 900.0
@@ -451,23 +449,15 @@ class Refresher:
         return None
 
     async def _try(self, record: Record, provider: Provider, course: _Course) -> AppError | None:
-        """Run the provider's steps, again at once where the service merely failed."""
-        for wait_s in (*_QUICK_WAITS_S, None):
-            # Steps may have stored a newer credential before they failed.
-            record = self.book.get(record.id)
-            try:
-                credential = await self._run(record, provider)
-            except AccountError as error:
-                return self._refused(record, course, error)
-            except AppError as error:
-                if wait_s is None or not _passing(error):
-                    self._failed(record, course, error)
-                    return error
-                _log.info("renewing %s failed, once more: %s", record.id, error.message)
-                await self.driver.sleep(wait_s)
-            else:
-                return await self._succeeded(record, course, credential)
-        return None
+        """Run the provider's steps; quick tries over a shaky network are among them."""
+        try:
+            credential = await self._run(record, provider)
+        except AccountError as error:
+            return self._refused(record, course, error)
+        except AppError as error:
+            self._failed(record, course, error)
+            return error
+        return await self._succeeded(record, course, credential)
 
     async def _run(self, record: Record, provider: Provider) -> Credential:
         assert provider.renew is not None  # noqa: S101 - nobody begins without one
@@ -551,15 +541,6 @@ class Refresher:
             error = _ended(record.id, provider)
         if error is not None:
             self.book.set_trouble(record.id, error.text)
-
-
-def _passing(error: AppError) -> bool:
-    """Say whether a failure may be gone in a second."""
-    return (
-        isinstance(error, UpstreamError)
-        and error.retry_after_s is None
-        and error.code != "host_not_allowed"
-    )
 
 
 def _ended(account_id: str, provider: Provider) -> AccountError:

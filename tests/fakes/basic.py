@@ -1,8 +1,8 @@
-"""Small fakes for unit tests of the gateway: a scripted ``Send``, a clock, ids."""
+"""Small fakes for unit tests: a scripted ``Send``, a clock and its timers, ids, a vault."""
 
 from collections import deque
 
-from app.errors import UpstreamError
+from app.errors import AccountError, UpstreamError
 from app.http import HttpRequest, Limits, StreamedReply
 
 
@@ -106,3 +106,95 @@ class ScriptedSend:
 def unreachable(host="upstream.test"):
     """Return the error of a service that cannot be reached."""
     return UpstreamError(f"{host} could not be reached.", code="upstream_unreachable")
+
+
+class DictVault:
+    """A vault in a dictionary; ``locked`` and ``broken`` say what is wrong with it.
+
+    ``stored`` has every record that was put, in order; ``confirmed`` the ids that were confirmed.
+    ``hold`` may be set to a function that is awaited before each ``put``.
+    """
+
+    def __init__(self, *records):
+        self.records = {record.id: record for record in records}
+        self.locked = ""
+        """Why nothing can be read or stored."""
+        self.broken = None
+        """An ``AppError`` that ``put`` raises."""
+        self.troubles = ()
+        self.stored = []
+        self.confirmed = []
+        self.hold = None
+
+    def trouble(self):
+        return self.locked
+
+    def held_ids(self):
+        return tuple(sorted(self.records))
+
+    async def load(self):
+        if self.locked:
+            return ()
+        return tuple(self.records.values())
+
+    async def put(self, record):
+        if self.hold is not None:
+            await self.hold()
+        if self.locked:
+            raise AccountError(self.locked, code="vault_locked")
+        if self.broken is not None:
+            raise self.broken
+        self.records[record.id] = record
+        self.stored.append(record)
+
+    async def delete(self, account):
+        self.records.pop(account, None)
+
+    async def confirm(self, account):
+        self.confirmed.append(account)
+
+
+class Timers:
+    """Timers that go off when a test says so; ``call_later`` sets one.
+
+    They share a clock with the code under test: ``go`` moves it and calls what is due, in order.
+    """
+
+    def __init__(self, *clocks):
+        self.clocks = clocks
+        self.time = 0.0
+        self.set = []
+
+    def call_later(self, delay_s, call):
+        timer = _Timer(self, self.time + delay_s, call)
+        self.set.append(timer)
+        return timer
+
+    @property
+    def next_s(self):
+        """Seconds until the next one; None when none is set."""
+        return min((timer.at - self.time for timer in self.set), default=None)
+
+    def go(self, seconds):
+        end = self.time + seconds
+        while self.set and (timer := min(self.set, key=lambda t: t.at)).at <= end:
+            self._advance(timer.at - self.time)
+            self.set.remove(timer)
+            timer.call()
+        self._advance(end - self.time)
+
+    def _advance(self, seconds):
+        self.time += seconds
+        for clock in self.clocks:
+            clock.advance(seconds)
+
+
+class _Timer:
+    def __init__(self, timers, at, call):
+        self.timers = timers
+        self.at = at
+        self.call = call
+
+    def cancel(self):
+        if self in self.timers.set:
+            self.timers.set.remove(self)
