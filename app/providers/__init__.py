@@ -5,6 +5,7 @@ from app.providers.base import Credential, Provider, join_url
 from app.providers.claude import CLAUDE
 from app.providers.codex import CODEX
 from app.providers.compatible import compatible
+from app.providers.copilot import COPILOT
 from app.providers.demo import DEMO
 from app.providers.gemini import GEMINI
 from app.providers.openai import OPENAI
@@ -12,6 +13,7 @@ from app.providers.openai import OPENAI
 __all__ = [
     "CLAUDE",
     "CODEX",
+    "COPILOT",
     "DEMO",
     "PROVIDERS",
     "Credential",
@@ -20,5 +22,7 @@ __all__ = [
     "join_url",
 ]
 
-PROVIDERS: dict[str, Provider] = {p.id: p for p in (ANTHROPIC, CLAUDE, OPENAI, CODEX, GEMINI, DEMO)}
+PROVIDERS: dict[str, Provider] = {
+    p.id: p for p in (ANTHROPIC, CLAUDE, OPENAI, CODEX, COPILOT, GEMINI, DEMO)
+}
 """Built-in services by id, in the order in which they are shown."""
