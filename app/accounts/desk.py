@@ -1,0 +1,311 @@
+"""All that has to do with accounts, put together once: book, renewals, sign-ins.
+
+``service`` builds one desk and hands it to the routes; everything below it is given the means of
+this process here (clock, randomness, timers) and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.accounts.account import Account
+from app.accounts.book import AccountBook, Vault
+from app.accounts.flow import Listeners, Timer
+from app.accounts.login import Logins
+from app.accounts.record import Record
+from app.accounts.refresh import Refresher
+from app.accounts.roster import Health, Roster
+from app.accounts.steps import Driver
+from app.accounts.vaultstate import VaultState
+from app.errors import AppError, RequestError
+from app.http import Send
+from app.providers.base import Provider
+from app.tasks import spawn
+
+__all__ = ["AccountView", "Desk", "OpenedVault"]
+
+_log = logging.getLogger("dragoman.accounts")
+
+
+class OpenedVault(Vault, Protocol):
+    """A vault that can be opened."""
+
+    @property
+    def state(self) -> VaultState:
+        """Return whether sign-ins can be kept."""
+        ...
+
+    async def open(self) -> VaultState:
+        """Look for the key; may be called again."""
+        ...
+
+    async def answered(self) -> VaultState:
+        """Wait for a keyring that was too slow."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the vault."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """One account as people see it; times in epoch seconds, 0 or None where there is none."""
+
+    id: str
+    provider: str
+    title: str
+    """The service's name."""
+    label: str
+    state: Health
+    reason: str
+    """Why it cannot serve; empty when it can."""
+    until: float | None
+    configured: bool
+    """Written in the settings; else it was signed in to."""
+    name: str = ""
+    plan: str = ""
+    organization: str = ""
+    way: str = ""
+    primary: bool = False
+    paused: bool = False
+    order: int = 0
+    created_at: float = 0.0
+    consented_at: float = 0.0
+    expires_at: float | None = None
+    """End of the present token, which is renewed before."""
+    renewable: bool = False
+    renewed_at: float = 0.0
+    renewing: bool = False
+    next_renewal_at: float | None = None
+    warning: str = ""
+    """What is wrong although it serves: a renewal that failed, a sign-in that is not stored."""
+    warning_since: float = 0.0
+
+
+def _unchanged() -> None:
+    return None
+
+
+def _tell_nobody(_account_id: str, _text: str) -> None:
+    return None
+
+
+def _jitter() -> float:
+    """Return a number from -1 to 1."""
+    return secrets.randbelow(2_001) / 1_000 - 1
+
+
+def _call_later(delay_s: float, call: Callable[[], None]) -> Timer:
+    return asyncio.get_running_loop().call_later(delay_s, call)
+
+
+class Desk:
+    """Owns the accounts of one running program.
+
+    Args:
+        vault: keeps the records; closed by ``close``.
+        roster: is given all accounts, those of the settings too.
+        providers: every service that can be signed in to, by id.
+        send: sends one request.
+        listeners: opens callback ports; None where codes are always pasted.
+        changed: called after each change of the accounts in force.
+        tell: is given an account's id and what is wrong with it, for a notification.
+    """
+
+    def __init__(
+        self,
+        vault: OpenedVault,
+        roster: Roster,
+        providers: Mapping[str, Provider],
+        send: Send,
+        *,
+        listeners: Listeners | None = None,
+        changed: Callable[[], None] = _unchanged,
+        tell: Callable[[str, str], None] = _tell_nobody,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = _jitter,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+        call_later: Callable[[float, Callable[[], None]], Timer] = _call_later,
+    ) -> None:
+        self._vault = vault
+        self._roster = roster
+        self._now = now
+        self.driver = Driver(send, now, sleep)
+        self.book = AccountBook(vault, roster, providers, now, changed)
+        self.refresher = Refresher(self.book, self.driver, now, monotonic, jitter, call_later, tell)
+        self.logins = Logins(
+            self.book,
+            self.driver,
+            now,
+            listeners=listeners,
+            signed_in=self._signed_in,
+            random=random,
+            call_later=call_later,
+        )
+        self._late: asyncio.Task[None] | None = None
+
+    # --- life ------------------------------------------------------------------------------------
+
+    def configure(self, accounts: Sequence[Account]) -> None:
+        """Take the accounts of the settings; those that are kept stand beside them."""
+        self.book.configure(accounts)
+
+    async def open(self) -> None:
+        """Open the vault and put its accounts in force; safe to call again. Never raises.
+
+        A keyring may take its time, and may ask the user; run this after the port listens.
+        """
+        try:
+            self.book.show_sealed()
+            state = await self._vault.open()
+        except AppError as error:
+            _log.error("the vault cannot be opened: %s", error.text)
+            return
+        await self._load()
+        if state.name == "slow" and (self._late is None or self._late.done()):
+            self._late = spawn(self._wait_for_keyring(), "keyring")
+
+    async def _wait_for_keyring(self) -> None:
+        await self._vault.answered()
+        await self._load()
+
+    async def _load(self) -> None:
+        await self.book.load()
+        self.refresher.arm()
+
+    async def close(self, grace_s: float = 10.0) -> None:
+        """Let renewals and sign-ins that run come to their end, then let go of the vault.
+
+        Call it while requests can still be sent, and before tasks are cancelled.
+        """
+        if self._late is not None:
+            self._late.cancel()
+        await asyncio.gather(self.logins.close(grace_s), self.refresher.close(grace_s))
+        await self._vault.close()
+
+    def _signed_in(self, account_id: str) -> None:
+        self._roster.forget(account_id)
+        self.refresher.signed_in(account_id)
+
+    # --- what routes ask -------------------------------------------------------------------------
+
+    def choose(self, provider_id: str, name: str) -> Record:
+        """Return the record that is meant; without a name, the only one of its service.
+
+        Raises:
+            RequestError: 404 ``unknown_account``; 400 ``account_needed``.
+        """
+        records = [record for record in self.book.records() if record.provider == provider_id]
+        if name:
+            record = self.book.choose(provider_id, name)
+            if record is not None:
+                return record
+        elif len(records) == 1:
+            return records[0]
+        elif records:
+            labels = ", ".join(record.label for record in records)
+            raise RequestError(
+                f"There are several accounts: {labels}.",
+                hint="Say which: `?account=LABEL`.",
+                code="account_needed",
+            )
+        raise RequestError(
+            "There is no such signed-in account.",
+            hint="`dragoman accounts` lists them.",
+            status=404,
+            code="unknown_account",
+        )
+
+    async def logout(self, account_id: str) -> str:
+        """Revoke and delete a sign-in, and return what was done in a sentence.
+
+        Raises:
+            RequestError: unknown account, or one of the settings.
+            AppError: the vault cannot delete it.
+        """
+        said = await self.book.logout(account_id, self.driver)
+        self.refresher.arm()
+        _log.info("%s", said)
+        return said
+
+    async def refresh(self, account_id: str) -> AccountView:
+        """Renew a sign-in now; see ``Refresher.renew``."""
+        record = await self.refresher.renew(account_id)
+        return self.view(record.id)
+
+    def view(self, account_id: str) -> AccountView:
+        """Return one account.
+
+        Raises:
+            RequestError: 404 ``unknown_account``.
+        """
+        account_id = self.book.current_id(account_id)
+        for view in self.views():
+            if view.id == account_id:
+                return view
+        raise RequestError(
+            f"There is no account {account_id!r}.", status=404, code="unknown_account"
+        )
+
+    def views(self) -> list[AccountView]:
+        """Return all accounts but the demo's, in the order of the roster."""
+        now = self._now()
+        accounts = self._roster.accounts()
+        return [self._view(account, now) for account in accounts if not account.provider.demo]
+
+    def _view(self, account: Account, now: float) -> AccountView:
+        state = self._roster.overall(account, now)
+        record = None if self.book.is_configured(account.id) else self.book.find(account.id)
+        told = {
+            "id": account.id,
+            "provider": account.provider.id,
+            "title": account.provider.title,
+            "label": account.label,
+            "state": state.health,
+            "reason": state.reason,
+            "until": state.until,
+            "configured": self.book.is_configured(account.id),
+            "order": account.order,
+        }
+        if record is None:
+            return AccountView(**told)  # type: ignore[arg-type] # one field by one above
+        renewal = self.refresher.renewal(record.id)
+        warning, since = self._warning(record.id, renewal.error, renewal.error_at)
+        return AccountView(
+            **told,  # type: ignore[arg-type] # one field by one above
+            name=record.identity.name,
+            plan=record.identity.plan,
+            organization=record.identity.organization,
+            way=record.way,
+            primary=record.primary,
+            paused=record.paused,
+            created_at=record.created_at,
+            consented_at=record.consented_at,
+            expires_at=record.credential.expires_at,
+            renewable=account.provider.renew is not None and record.credential.kind == "oauth",
+            renewed_at=record.renewed_at,
+            renewing=renewal.running,
+            next_renewal_at=renewal.next_at,
+            warning=warning,
+            warning_since=since,
+        )
+
+    def _warning(self, account_id: str, error: str, error_at: float) -> tuple[str, float]:
+        unsaved = self.book.unsaved(account_id)
+        if unsaved:
+            return (
+                f"Its sign-in is not stored, and would be lost when Dragoman stops: {unsaved}",
+                error_at,
+            )
+        if error:
+            return f"It could not be renewed: {error}", error_at
+        return self.book.vault_trouble(account_id), 0.0
