@@ -38,6 +38,7 @@ __all__ = [
     "Advanced",
     "Capability",
     "Config",
+    "CredentialCommand",
     "Database",
     "Ledger",
     "Logging",
@@ -296,6 +297,37 @@ class Access(_Section):
     )
 
 
+def _check_command(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value or not value[0].strip() or any("\0" in word for word in value):
+        raise ValueError('expected a list such as ["op", "read", "op://private/anthropic/key"]')
+    return value
+
+
+def _bare_command(value: object) -> object:
+    """Read a bare list as the command itself."""
+    return {"command": value} if isinstance(value, list) else value
+
+
+class CredentialCommand(_Section):
+    """A program that prints a key or a token."""
+
+    # A list is started as it stands: nothing in it is expanded.
+    command: Annotated[tuple[str, ...], AfterValidator(_check_command)] = Field(
+        ..., description="program and arguments, each its own item"
+    )
+    # A shell expands what nobody meant to be expanded.
+    shell: bool = Field(default=False, description="true gives the one item to the shell")
+    # Password managers ask for a fingerprint.
+    timeout_s: _Seconds = Field(default=30.0, description="how long it may take")
+    # A key that is not asked for again would outlive its removal from the password manager.
+    lifetime_s: _Seconds = Field(
+        default=900.0, description="how long what it printed is used, when it prints no expiry"
+    )
+
+
+_Command: TypeAlias = Annotated[CredentialCommand, BeforeValidator(_bare_command)]
+
+
 class Account(_Section):
     """One keyed account; what is null comes from the provider's entry."""
 
@@ -305,6 +337,10 @@ class Account(_Section):
     )
     # Local servers need none.
     api_key: SecretRef | None = Field(default=None, description='the key, best as "${NAME}"')
+    # Most keys are simply written down.
+    credential_command: _Command | None = Field(
+        default=None, description="a program that prints the key; in place of api_key"
+    )
     # The service's own address, or the provider's entry.
     base_url: _Url | None = Field(
         default=None, description="address of the service, with or without /v1"
@@ -342,6 +378,16 @@ class Provider(_Section):
     )
     # Accounts that were signed in to are in the vault, not here.
     api_key: SecretRef | None = Field(default=None, description='the key, best as "${NAME}"')
+    # Most keys are simply written down.
+    credential_command: _Command | None = Field(
+        default=None, description="a program that prints the key; in place of api_key"
+    )
+    # What a program sends as its own sign-in is its own affair.
+    forward: bool = Field(
+        default=False,
+        description="claude only: calls that bring their own Claude sign-in go on with it, as "
+        "they are",
+    )
     # The service's own address.
     base_url: _Url | None = Field(
         default=None, description="address of the service, with or without /v1"
@@ -371,9 +417,12 @@ class Provider(_Section):
             Disabled accounts, too, marked so. Empty for a built-in provider without a key: its
             accounts, if any, are in the vault.
         """
-        if not self.accounts and self.api_key is None and self.kind is None:
+        given = self.api_key is not None or self.credential_command is not None
+        if not self.accounts and not given and self.kind is None:
             return ()
-        written = self.accounts or (Account(api_key=self.api_key),)
+        written = self.accounts or (
+            Account(api_key=self.api_key, credential_command=self.credential_command),
+        )
         return tuple(
             account.model_copy(
                 update={
@@ -486,6 +535,17 @@ class Ledger(_Section):
     )
 
 
+class Quota(_Section):
+    """What is left of accounts, and what follows from it."""
+
+    # A long answer can use a few percent; below this one may break off in the middle.
+    low_percent: float = Field(
+        default=5.0, ge=0, le=100, description="an account with less left comes after the others"
+    )
+    # The heads of answers tell most; the rest is asked for seldom.
+    ask: bool = Field(default=True, description="false never asks services what is left")
+
+
 class Logging(_Section):
     """What is written to the log."""
 
@@ -538,6 +598,7 @@ class Config(_Section):
     websocket: Annotated[WebSocket, BeforeValidator(_null_is_empty)] = WebSocket()
     database: Annotated[Database, BeforeValidator(_null_is_empty)] = Database()
     ledger: Annotated[Ledger, BeforeValidator(_null_is_empty)] = Ledger()
+    quota: Annotated[Quota, BeforeValidator(_null_is_empty)] = Quota()
     logging: Annotated[Logging, BeforeValidator(_null_is_empty)] = Logging()
     services: Annotated[Services, BeforeValidator(_null_is_empty)] = Services()
     advanced: Annotated[Advanced, BeforeValidator(_null_is_empty)] = Advanced()

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 import msgspec
 from pydantic import BaseModel
@@ -124,7 +125,24 @@ _EXAMPLES: dict[str, tuple[tuple[str | None, type[BaseModel] | None, dict[str, A
                 "api_key": "${OPENROUTER_API_KEY}",
             },
         ),
-        ("openai", None, {"accounts": [(Account, {"label": "work", "api_key": "${OPENAI_WORK}"})]}),
+        (
+            "openai",
+            None,
+            {
+                "accounts": [
+                    (Account, {"label": "work", "api_key": "${OPENAI_WORK}"}),
+                    (
+                        Account,
+                        {
+                            "label": "home",
+                            "credential_command": {
+                                "command": ["op", "read", "op://private/openai/key"]
+                            },
+                        },
+                    ),
+                ]
+            },
+        ),
     ),
     "models.aliases": (("fast", None, {"": "gpt-5-mini"}),),
     "models.patterns": (
@@ -176,7 +194,7 @@ def _render_fields(model: type[BaseModel], values: Any, path: str, indent: str) 
         else:
             value = values.get(key, info.default)
         yield f"{indent}# {info.description}"
-        if nested is not None and isinstance(value, BaseModel):
+        if nested is not None and isinstance(value, BaseModel | dict):
             yield f"{indent}{key}:"
             yield from _render_fields(nested, value, f"{path}.{key}", f"{indent}  ")
         else:
@@ -221,6 +239,9 @@ def _first_line(model: type[BaseModel]) -> str:
 
 
 def _model_of(annotation: Any) -> type[BaseModel] | None:
+    for part in get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ():
+        if part is not NoneType:
+            annotation = part
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)

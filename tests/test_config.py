@@ -43,6 +43,7 @@ def test_defaults_are_those_that_the_documentation_states():
         "websocket": {"relay_max_frame_mb": 64},
         "database": {"url": None},
         "ledger": {"bodies": False, "retention_days": 400},
+        "quota": {"low_percent": 5.0, "ask": True},
         "logging": {"level": "info", "json": False},
         "services": {"webai": {"enabled": False, "port": 8406}},
         "advanced": {"max_body_mb": 64, "demo": True},
@@ -54,6 +55,8 @@ def test_defaults_of_entries():
         "kind": None,
         "dialect": None,
         "api_key": None,
+        "credential_command": None,
+        "forward": False,
         "base_url": None,
         "proxy": None,
         "headers": {},
@@ -70,6 +73,39 @@ def test_defaults_of_entries():
 def test_settings_cannot_be_changed_in_place():
     with pytest.raises(ValidationError):
         Config().server.port = 1
+
+
+# Credential commands
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        ["op", "read", "key with blanks"],
+        {"command": ["op", "read", "key with blanks"]},
+    ],
+)
+def test_a_command_is_a_list_or_a_section(written):
+    account = Account.model_validate({"credential_command": written})
+    command = account.credential_command
+    assert command.command == ("op", "read", "key with blanks")
+    assert (command.shell, command.timeout_s, command.lifetime_s) == (False, 30.0, 900.0)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["op read key", [], [""], ["a\0b"], [1], {"command": ["a"], "timeout_s": 0}, {"shell": True}],
+)
+def test_what_is_no_command_is_refused(written):
+    with pytest.raises(ValidationError):
+        Account.model_validate({"credential_command": written})
+
+
+def test_a_command_alone_makes_an_account():
+    section = Provider.model_validate({"credential_command": ["show-key"]})
+    (account,) = section.keyed_accounts("openai")
+    assert account.label == "openai-1"
+    assert account.credential_command.command == ("show-key",)
 
 
 # SecretRef

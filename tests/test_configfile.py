@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from app import config as models
-from app.config import Account, Capability, Config, Pattern, Provider
+from app.config import Account, Capability, Config, CredentialCommand, Pattern, Provider
 from app.configfile import REMOVE, Located, edit_keys, init_text, load_file, locate, read
 from app.configtext import load
 from app.errors import ConfigError
@@ -164,13 +164,15 @@ def test_examples_of_the_first_file_are_valid_and_show_every_field():
         return {info.alias or name for name, info in model.model_fields.items()}
 
     assert set(tree["providers"]["openrouter"]) == names(Provider)
-    assert set(tree["providers"]["openai"]["accounts"][0]) == names(Account)
+    work, home = tree["providers"]["openai"]["accounts"]
+    assert set(work) == set(home) == names(Account)
+    assert set(home["credential_command"]) == names(CredentialCommand)
     assert set(tree["models"]["patterns"][0]) == names(Pattern)
     assert set(tree["models"]["capabilities"]["my-model"]) == names(Capability)
 
 
 def test_every_model_is_in_the_first_file():
-    shown = {Config, Provider, Account, Pattern, Capability}
+    shown = {Config, Provider, Account, Pattern, Capability, CredentialCommand}
     shown |= {type(value) for _, value in Config() if isinstance(value, BaseModel)}
     shown |= {type(value) for _, value in Config().services}
     defined = {
