@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from app.config import CredentialCommand
 from app.http import Headers
 from app.providers.base import Credential, Provider
 
@@ -33,6 +34,8 @@ class Account:
     trouble: str = ""
     order: int = 0
     """Lower is tried first among equals."""
+    command: CredentialCommand | None = None
+    """Prints the credential, which then is none of the settings'."""
     paused: bool = False
     """The user wants it left alone for now."""
 

@@ -96,7 +96,7 @@ def _account(provider: Provider, entry: Entry, env: Mapping[str, str], order: in
             f"{names} is not set in this session; store the key with "
             f"`dragoman config edit` or set the variable before the start"
         )
-    elif secret is None and not provider.keyless:
+    elif secret is None and entry.credential_command is None and not provider.keyless:
         trouble = "it has no api_key"
     headers: list[tuple[str, str]] = []
     for key, ref in entry.headers.items():
@@ -116,6 +116,7 @@ def _account(provider: Provider, entry: Entry, env: Mapping[str, str], order: in
         label=label,
         base_url=entry.base_url or provider.base_url,
         credential=Credential(secret) if secret is not None else None,
+        command=entry.credential_command if secret is None else None,
         headers=tuple(headers),
         proxy=proxy,
         enabled=entry.enabled,
