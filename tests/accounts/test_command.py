@@ -90,7 +90,7 @@ async def test_a_program_gets_its_arguments_as_they_stand():
 
 @posix
 async def test_a_shell_is_used_only_when_asked_for():
-    asked = CredentialCommand(command=("echo $((6*7))",), shell=True)
+    asked = CredentialCommand(command=("echo $((6*7))",), shell=True)  # noqa: S604 - what is tested
     assert (await run_program(dict(os.environ))(asked)).strip() == b"42"
 
 
