@@ -20,8 +20,8 @@ import string
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -36,7 +36,7 @@ from app.accounts.steps import Driver
 from app.canonical.parts import DialectName
 from app.config import Config, warnings
 from app.configfile import Located, load_file, locate
-from app.dialects import COMPLETIONS, DIALECTS
+from app.dialects import DIALECTS
 from app.dialects.base import Dialect
 from app.errors import AppError, ConfigError, RequestError
 from app.gateway.call import Outcome
@@ -48,30 +48,26 @@ from app.gateway.resources import GatewayLimits
 from app.gateway.tokenizer import Tokenizer
 from app.http import HttpReply, HttpRequest, Limits, StreamedReply
 from app.instance import Instance
-from app.keys import KeyIndex, KeyKind, KeyRecord
+from app.keys import KeyKind, KeyRecord
 from app.paths import Paths, asset
-from app.providers import DEMO
 from app.routing.catalog import Capabilities, Catalog, NamePattern
 from app.routing.snapshot import Snapshot, parse_snapshot
 from app.server.application import Front
 from app.server.caller import Access
+from app.server.entries import exact_entries, pattern_entries
 from app.server.front import FrontServer
 from app.server.guard import AccessPolicy, Grant, refuses_bind, token_shell
-from app.server.inference import Entry, Inference
+from app.server.inference import Inference
 from app.server.listen import LOOPBACK, FileBudget, bind, raise_file_limit
-from app.server.models import ModelRow
+from app.server.models import ModelRow, list_models
 from app.server.pages import page_routes
-from app.server.passing import passing_entries
 from app.server.peer import Prover, default_program_names, default_prover
 from app.server.quota import quota_routes, render_quota
 from app.server.socket import Sockets, socket_routes
+from app.store.opening import Opening
 from app.tasks import cancel_all, spawn
 from app.upstream.client import Client, ClientSettings
 from app.watch import Watcher
-
-if TYPE_CHECKING:
-    from app.store.database import Database
-    from app.store.keys import Keys
 
 __all__ = ["ServeOptions", "Service", "serve"]
 
@@ -117,6 +113,7 @@ class Service:
     inference: Inference = field(init=False)
     client: Client = field(init=False)
     discovery: Discovery = field(init=False)
+    store: Opening = field(init=False)
     quotas: Quotas = field(default_factory=Quotas)
     quota_reader: QuotaReader = field(init=False)
     port: int = 0
@@ -134,16 +131,16 @@ class Service:
     _sockets: list[socket.socket] = field(default_factory=list)
     _server: FrontServer | None = None
     _sockets_open: Sockets | None = None
-    _database: Database | None = None
-    _keys: Keys | None = None
-    _keys_trouble: str = ""
-    _store_opened: asyncio.Event = field(default_factory=asyncio.Event)
-    _index: KeyIndex = field(default_factory=KeyIndex)
     _snapshot: Snapshot = field(default_factory=dict)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _watcher: Watcher | None = None
     _tokenizer: Tokenizer = field(default_factory=Tokenizer)
     _names: Any = None
+
+    def __post_init__(self) -> None:
+        """Build what needs no port."""
+        url = self.config.database.url
+        self.store = Opening(url.resolve(self.env) if url is not None else None, self.paths.data)
 
     async def start(self) -> None:
         """Listen, then open what is slow.
@@ -159,7 +156,7 @@ class Service:
         limit = raise_file_limit()
         hosts = self._hosts()
         if hosts != LOOPBACK:
-            await self._open_store()
+            await self.store.open()
             keyed = any(r.state(time.time()) == "active" for r in await self.list_keys())
             if (refusal := refuses_bind(hosts, keyed)) is not None:
                 raise AppError(refusal, code="keys_required", status=503)
@@ -170,8 +167,8 @@ class Service:
         self._snapshot = _read_snapshot()
         self._build(limit)
         self.instance.publish(self.port)
-        if self._keys is None:
-            spawn(self._open_store(), "store")
+        if not self.store.done.is_set():
+            spawn(self.store.open(), "store")
         spawn(self._discover_often(), "model lists")
         spawn(self._read_quotas(), "quotas")
         self._watcher = Watcher(self.located.path, self._changed)
@@ -208,14 +205,14 @@ class Service:
         )
         self.access = Access(
             self._policy(),
-            self._index,
+            self.store.index,
             self.instance.token,
             time.time,
-            loaded=self._store_opened,
+            loaded=self.store.done,
         )
         self.inference = Inference(
-            exact={**_exact_entries(self.dialects), **passing_entries(self.dialects)},
-            patterns=_pattern_entries(self.dialects),
+            exact=exact_entries(self.dialects),
+            patterns=pattern_entries(self.dialects),
             access=self.access,
             handle=self.gateway.handle,
             new_id=new_id,
@@ -442,7 +439,7 @@ class Service:
                 "failed": self.failed,
             },
             "providers": list(providers.values()),
-            "keys": self._keys_trouble or "ready",
+            "keys": self.store.trouble or "ready",
             # Problems and warnings name accounts beyond the scope of a client's key.
             "config": self._config_state() if grant.who != "key" else {},
         }
@@ -457,37 +454,7 @@ class Service:
 
     def models(self, grant: Grant, *, demo: bool) -> list[ModelRow]:
         """Return the models in the caller's scope; the demo's only while there is no account."""
-        catalog = self.gateway.catalog
-        rows: dict[str, ModelRow] = {}
-        accounts = self.roster.accounts()
-        real = any(not account.provider.demo for account in accounts)
-        for account in accounts:
-            if not account.enabled or (account.provider is DEMO and real and not demo):
-                continue
-            for public, upstream in catalog.names(account).items():
-                if not grant.allows(account.provider.id, public, account.id):
-                    continue
-                row = rows.get(public)
-                label = (account.label,) if grant.key is None else ()
-                if row is not None:
-                    rows[public] = replace(row, accounts=row.accounts + label)
-                    continue
-                facts = catalog.facts(account, upstream)
-                profile = catalog.profile(account, public, upstream)
-                rows[public] = ModelRow(
-                    public,
-                    account.provider.id,
-                    label,
-                    (facts.name if facts is not None else None) or "",
-                    0,
-                    profile.context,
-                    profile.max_output,
-                )
-        for alias, target in catalog.aliases.items():
-            found = rows.get(target)
-            if found is not None and alias not in rows:
-                rows[alias] = replace(found, id=alias)
-        return list(rows.values())
+        return list_models(self.roster.accounts(), self.gateway.catalog, grant, demo=demo)
 
     def metrics(self) -> bytes:
         """Return counters in Prometheus' text form."""
@@ -520,45 +487,9 @@ class Service:
 
     # --- keys ------------------------------------------------------------------------------------
 
-    async def _open_store(self) -> None:
-        try:
-            self._keys = await asyncio.to_thread(self._open_keys)
-        except AppError as error:
-            self._keys_trouble = error.text
-            _log.error("keys cannot be used: %s", error.text)
-        finally:
-            self._store_opened.set()
-
-    def _open_keys(self) -> Keys:
-        from app.store.database import Database
-        from app.store.keys import Keys
-
-        url = self.config.database.url
-        database = Database(url.resolve(self.env) if url is not None else None, self.paths.data)
-        self._database = database
-        database.migrate()
-        keys = Keys(database, self._index)
-        keys.load_all()
-        return keys
-
-    async def store_opened(self) -> None:
-        """Wait until the database is open, or cannot be opened."""
-        await self._store_opened.wait()
-
-    async def _store(self) -> Keys:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._store_opened.wait(), 5.0)
-        if self._keys is None:
-            raise AppError(
-                self._keys_trouble or "The key store is still opening.",
-                status=503,
-                code="store_unavailable",
-            )
-        return self._keys
-
     async def list_keys(self) -> list[KeyRecord]:
         """Return all keys."""
-        store = await self._store()
+        store = await self.store.keys()
         return list(await asyncio.to_thread(store.list))
 
     async def create_key(self, body: bytes) -> tuple[KeyRecord, str]:
@@ -572,14 +503,14 @@ class Service:
             for name in ("providers", "models", "accounts")
             if (names := getattr(wanted, name)) is not None
         }
-        store = await self._store()
+        store = await self.store.keys()
         return await asyncio.to_thread(
             store.create, wanted.kind, wanted.label, wanted.expires_at, scopes
         )
 
     async def revoke_key(self, name: str) -> KeyRecord:
         """Revoke a key."""
-        store = await self._store()
+        store = await self.store.keys()
         return await asyncio.to_thread(store.revoke, name)
 
     # --- the end ---------------------------------------------------------------------------------
@@ -617,8 +548,7 @@ class Service:
             if self.prover is not None:
                 self.prover.close()
         self._tokenizer.close()
-        if self._database is not None:
-            await asyncio.to_thread(self._database.close)
+        await self.store.close()
         self.instance.release()
 
 
@@ -647,36 +577,6 @@ def _limits(config: Config) -> GatewayLimits:
         reasoning_first_byte_s=max(300.0, upstream.first_byte_timeout_s),
         idle_s=upstream.idle_timeout_s,
         total_s=upstream.total_timeout_s,
-    )
-
-
-def _exact_entries(dialects: Mapping[DialectName, Dialect]) -> dict[str, Entry]:
-    entries: dict[str, Entry] = {}
-    for path in (
-        "/v1/chat/completions",
-        "/chat/completions",
-        "/v1/responses",
-        "/responses",
-        "/v1/responses/input_tokens",
-        "/v1/messages",
-        "/v1/messages/count_tokens",
-    ):
-        for dialect in dialects.values():
-            for route in dialect.routes:
-                if route.method == "POST" and route.pattern.fullmatch(path):
-                    entries.setdefault(path, Entry(dialect, route))
-    for route in COMPLETIONS.routes:
-        for path in ("/v1/completions", "/completions"):
-            entries[path] = Entry(COMPLETIONS, route, COMPLETIONS)
-    return entries
-
-
-def _pattern_entries(dialects: Mapping[DialectName, Dialect]) -> tuple[Entry, ...]:
-    return tuple(
-        Entry(dialect, route)
-        for dialect in dialects.values()
-        for route in dialect.routes
-        if route.method == "POST"
     )
 
 
@@ -738,7 +638,7 @@ async def _settle_memory(service: Service) -> None:
     It stays for the life of the process, and walking it again and again would take a tenth of the
     time of a request.
     """
-    await service.store_opened()
+    await service.store.done.wait()
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)

@@ -294,7 +294,7 @@ async def test_store_that_cannot_be_opened_leaves_keyless_calls_working(tmp_path
     (built.paths.data / "dragoman.db").mkdir(parents=True)
     try:
         await built.start()
-        await asyncio.wait_for(built._store_opened.wait(), 5)
+        await asyncio.wait_for(built.store.done.wait(), 5)
         with pytest.raises(AppError) as caught:
             await built.list_keys()
         assert (caught.value.status, caught.value.code) == (503, "store_unavailable")

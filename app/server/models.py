@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from app.accounts.account import Account
 from app.canonical.parts import Json, JsonObject
+from app.routing.catalog import Catalog
+from app.server.guard import Grant
 
-__all__ = ["ModelRow", "render_models"]
+__all__ = ["ModelRow", "list_models", "render_models"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,48 @@ class ModelRow:
     """Epoch seconds of the model's release; 0 when not known."""
     context: int | None = None
     max_output: int | None = None
+
+
+def list_models(
+    accounts: Sequence[Account], catalog: Catalog, grant: Grant, *, demo: bool
+) -> list[ModelRow]:
+    """Return the models in the caller's scope; the demo's only while there is no account.
+
+    Args:
+        accounts: all accounts.
+        catalog: what is known of models.
+        grant: the caller's scope.
+        demo: list the demo's models in any case.
+    """
+    rows: dict[str, ModelRow] = {}
+    real = any(not account.provider.demo for account in accounts)
+    for account in accounts:
+        if not account.enabled or (account.provider.demo and real and not demo):
+            continue
+        for public, upstream in catalog.names(account).items():
+            if not grant.allows(account.provider.id, public, account.id):
+                continue
+            row = rows.get(public)
+            label = (account.label,) if grant.key is None else ()
+            if row is not None:
+                rows[public] = replace(row, accounts=row.accounts + label)
+                continue
+            facts = catalog.facts(account, upstream)
+            profile = catalog.profile(account, public, upstream)
+            rows[public] = ModelRow(
+                public,
+                account.provider.id,
+                label,
+                (facts.name if facts is not None else None) or "",
+                0,
+                profile.context,
+                profile.max_output,
+            )
+    for alias, target in catalog.aliases.items():
+        found = rows.get(target)
+        if found is not None and alias not in rows:
+            rows[alias] = replace(found, id=alias)
+    return list(rows.values())
 
 
 def render_models(rows: Sequence[ModelRow], form: str, *, single: bool = False) -> JsonObject:
