@@ -22,6 +22,9 @@ The checkout itself is not installed: a ``.pth`` file with a relative path puts 
 path, so no build tool is needed and a moved checkout keeps working. Messages go to standard error,
 because standard output belongs to the command that is started.
 
+Before tests, the programs that they run against are installed, too, on Debian and as root; elsewhere
+a line says which tests are skipped without them.
+
 Only the standard library is used here, and the file parses on Python 3.7, so that an old Python
 gets a sentence and not a syntax error.
 """
@@ -38,7 +41,7 @@ import sys
 import sysconfig
 import time
 import venv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,6 +53,8 @@ INSTALLING = "installing\n"
 INDEX = "https://pypi.org/simple"
 LOCK_NOTE = "# Written by: python3 packaging/bootstrap.py lock\n"
 ALL_BUT_LIVE = "not live"
+TEST_COMMANDS = {"dbus-daemon": "dbus", "gnome-keyring-daemon": "gnome-keyring"}
+"""Programs that tests run against on Linux, and their Debian packages; tests skip without them."""
 
 
 class SetupError(Exception):
@@ -130,6 +135,11 @@ def ensurepip_line(os_release: Mapping[str, str], version: Sequence[int]) -> str
     if "arch" in family:
         return "sudo pacman -S --needed python-pip"
     return "curl -LsSf https://astral.sh/uv/install.sh | sh"
+
+
+def missing_packages(commands: Mapping[str, str], found: Callable[[str], object]) -> list[str]:
+    """Return the packages of the commands that are not on PATH, each once, in order."""
+    return sorted({package for command, package in commands.items() if not found(command)})
 
 
 def venv_python(environment: Path, windows: bool = os.name == "nt") -> Path:
@@ -272,17 +282,33 @@ def _ensure_pip(python: Path) -> None:
     if _succeeds([str(python), "-I", "-m", "pip", "--version"]):
         return
     if not _has_ensurepip(python) and may_use_apt(_os_release(), shutil.which("apt-get")):
-        say("installing python3-venv")
-        command = ["apt-get", "install", "-y", "--no-install-recommends", "python3-venv"]
-        if subprocess.run(command, stdout=sys.stderr, check=False).returncode != 0:
-            subprocess.run(["apt-get", "update"], stdout=sys.stderr, check=False)
-            subprocess.run(command, stdout=sys.stderr, check=False)
+        _apt_install(["python3-venv"])
     if not _has_ensurepip(python):
         line = ensurepip_line(_os_release(), sys.version_info)
         raise SetupError(f"this Python has no ensurepip. Run this, then try again:\n    {line}")
     command = [str(python), "-I", "-m", "ensurepip", "--upgrade", "--default-pip"]
     if subprocess.run(command, stdout=sys.stderr, check=False).returncode != 0:
         raise SetupError("pip could not be put into .venv; the lines above say why.")
+
+
+def _apt_install(packages: Sequence[str]) -> bool:
+    """Install Debian packages; the lists of packages are fetched only when that is needed."""
+    say(f"installing {', '.join(packages)}")
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
+    if subprocess.run(command, stdout=sys.stderr, check=False).returncode == 0:
+        return True
+    subprocess.run(["apt-get", "update"], stdout=sys.stderr, check=False)
+    return subprocess.run(command, stdout=sys.stderr, check=False).returncode == 0
+
+
+def _ready_system() -> None:
+    """Install what tests need of the system, or say what would be tested if it were there."""
+    packages = missing_packages(TEST_COMMANDS, shutil.which)
+    if not packages or sys.platform != "linux":
+        return
+    if may_use_apt(_os_release(), shutil.which("apt-get")) and _apt_install(packages):
+        return
+    say(f"some tests are skipped; they need {', '.join(packages)} (names of Debian packages)")
 
 
 def may_use_apt(os_release: Mapping[str, str], apt_get: str | None) -> bool:
@@ -348,6 +374,7 @@ def test(arguments: Sequence[str]) -> int:
     """Run the tests from the root of the checkout."""
     everything, rest = split_test_arguments(arguments)
     python = ready_python(ROOT, with_tests=True)
+    _ready_system()
     os.chdir(ROOT)
     return become([str(python), "-m", "pytest", *pytest_arguments(everything, rest)])
 
@@ -357,6 +384,7 @@ def setup(arguments: Sequence[str]) -> int:
     if arguments:
         raise SetupError("setup takes no arguments.")
     ready_python(ROOT, with_tests=True)
+    _ready_system()
     return 0
 
 

@@ -112,6 +112,16 @@ def test_the_line_to_run_fits_the_distribution(os_release, expected):
     assert expected in bootstrap.ensurepip_line(os_release, (3, 12))
 
 
+def test_only_packages_whose_commands_are_missing_are_installed():
+    commands = {"b-daemon": "b", "b-client": "b", "a": "pkg-a", "there": "c"}
+    assert bootstrap.missing_packages(commands, lambda name: name == "there") == ["b", "pkg-a"]
+    assert bootstrap.missing_packages(commands, lambda name: True) == []
+
+
+def test_the_keyring_tests_have_their_programs_in_the_list():
+    assert {"dbus-daemon", "gnome-keyring-daemon"} <= set(bootstrap.TEST_COMMANDS)
+
+
 def test_apt_is_used_on_debians_and_where_it_exists_only():
     assert not bootstrap.may_use_apt({"ID": "fedora"}, "/usr/bin/apt-get")
     assert not bootstrap.may_use_apt({"ID": "debian"}, None)
