@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +27,8 @@ from app.providers.copilot_models import RULES, parse_models
 from app.providers.credential import Credential
 from app.providers.github import PUBLIC, GitHub, authorize_device, enterprise, refused, server_name
 from app.providers.github import who as who_is
+from app.providers.moment import read_moment
+from app.providers.oauth import is_web_page
 from app.providers.quota import Quota, QuotaWindow
 from app.providers.replies import (
     next_month,
@@ -183,7 +184,8 @@ def classify(failure: Failure, reply: HttpReply) -> Failure:
                 retry=Retry.NEVER,
                 native=None,
             )
-    if reply.status == 403 and not _is_page(reply) and wait_in(reply) is None:
+    # A page is the word of something in between, and a stated wait means too many calls.
+    if reply.status == 403 and not is_web_page(reply) and wait_in(reply) is None:
         return replace(
             failure,
             kind="permission",
@@ -211,12 +213,6 @@ def _spent(failure: Failure, reply: HttpReply) -> Failure:
         hint="Premium requests come back with the new month; models included in the plan still "
         "answer.",
     )
-
-
-def _is_page(reply: HttpReply) -> bool:
-    """Whether something in between answered, not the service: that says nothing of the account."""
-    kind = (reply.header("content-type") or "").lower()
-    return "html" in kind or reply.body.lstrip()[:1] == b"<"
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +367,7 @@ _SNAPSHOTS: Mapping[str, str] = {"premium_interactions": "premium", "chat": "cha
 
 
 def _quota(body: dict[str, Any], now: float) -> Quota:
-    resets_at = _day(text_in(body, "quota_reset_date"))
+    resets_at = read_moment(body.get("quota_reset_date"))
     snapshots = object_in(body, "quota_snapshots")
     windows = []
     note = ""
@@ -419,15 +415,6 @@ def _window(
         ),
         note,
     )
-
-
-def _day(text: str) -> float | None:
-    """Return a date (``YYYY-MM-DD``, or with a time) in epoch seconds, UTC."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
 
 
 COPILOT = copilot()

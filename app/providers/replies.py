@@ -6,15 +6,14 @@ by name and type, and what is absent or of another type counts as not told.
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
 
 from app.errors import UpstreamError
 from app.http import HttpReply
+from app.providers.moment import read_moment, read_number
 
 __all__ = [
     "next_day",
@@ -69,13 +68,8 @@ def number_in(body: dict[str, Any], *names: str) -> float | None:
     """Return the first of some fields that is a finite number, else None; no text, no boolean."""
     for name in names:
         value = body.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            try:
-                number = float(value)
-            except OverflowError:
-                continue
-            if math.isfinite(number):
-                return number
+        if not isinstance(value, str) and (number := read_number(value)) is not None:
+            return number
     return None
 
 
@@ -113,30 +107,19 @@ def _one_line(text: str) -> str:
 
 def wait_in(reply: HttpReply) -> float | None:
     """Return the seconds that ``retry-after`` asks for, as number or date; None when it does not."""
-    value = (reply.header("retry-after") or "").strip()
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        until, now = _date(value), server_time(reply)
+    value = reply.header("retry-after")
+    seconds = read_number(value)
+    if seconds is None:
+        until, now = read_moment(value), server_time(reply)
         if until is None or now is None:
             return None
         seconds = until - now
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    return max(0.0, seconds)
 
 
 def server_time(reply: HttpReply) -> float | None:
     """Return the service's own clock in epoch seconds, from the ``date`` field."""
-    return _date(reply.header("date") or "")
-
-
-def _date(text: str) -> float | None:
-    try:
-        found = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError):
-        return None
-    return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
+    return read_moment(reply.header("date"))
 
 
 def trouble_with(who: str, doing: str, reply: HttpReply) -> UpstreamError:
