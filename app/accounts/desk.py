@@ -16,7 +16,7 @@ from typing import Protocol
 
 from app.accounts.account import Account
 from app.accounts.book import AccountBook, Vault
-from app.accounts.flow import Listeners, Timer
+from app.accounts.flow import Flow, Listeners, Timer
 from app.accounts.login import Logins
 from app.accounts.record import Record
 from app.accounts.refresh import Refresher
@@ -41,8 +41,8 @@ class OpenedVault(Vault, Protocol):
         """Return whether sign-ins can be kept."""
         ...
 
-    async def open(self) -> VaultState:
-        """Look for the key; may be called again."""
+    async def open(self, *, memory_only: bool = False) -> VaultState:
+        """Look for the key, or keep nothing from now on; may be called again."""
         ...
 
     async def answered(self) -> VaultState:
@@ -159,14 +159,19 @@ class Desk:
         """Take the accounts of the settings; those that are kept stand beside them."""
         self.book.configure(accounts)
 
-    async def open(self) -> None:
+    async def open(self, *, memory_only: bool = False) -> None:
         """Open the vault and put its accounts in force; safe to call again. Never raises.
 
         A keyring may take its time, and may ask the user; run this after the port listens.
+
+        Args:
+            memory_only: keep new sign-ins until the program ends, where the vault stays shut.
         """
         try:
             self.book.show_sealed()
             state = await self._vault.open()
+            if memory_only and not state.usable:
+                state = await self._vault.open(memory_only=True)
         except AppError as error:
             _log.error("the vault cannot be opened: %s", error.text)
             return
@@ -197,6 +202,37 @@ class Desk:
         self.refresher.signed_in(account_id)
 
     # --- what routes ask -------------------------------------------------------------------------
+
+    async def start(
+        self,
+        provider: str,
+        way: str | None = None,
+        *,
+        account: str | None = None,
+        label: str | None = None,
+        consent: str = "",
+        host: str = "",
+        memory_only: bool = False,
+    ) -> Flow:
+        """Begin a sign-in; a vault that is shut is tried once more first.
+
+        Args:
+            provider: as the others, for ``Logins.start``.
+            way: see there.
+            account: see there.
+            label: see there.
+            consent: see there.
+            host: see there.
+            memory_only: where the vault stays shut, keep the sign-in until the program ends.
+
+        Raises:
+            AppError: as ``Logins.start``.
+        """
+        if self.book.vault_trouble():
+            await self.open(memory_only=memory_only)
+        return await self.logins.start(
+            provider, way, account=account, label=label, consent=consent, host=host
+        )
 
     def choose(self, provider_id: str, name: str) -> Record:
         """Return the record that is meant; without a name, the only one of its service.

@@ -1,7 +1,10 @@
 """Small fakes for unit tests: a scripted ``Send``, a clock and its timers, ids, a vault."""
 
+import asyncio
 from collections import deque
+from dataclasses import replace
 
+from app.accounts.vaultstate import OPEN
 from app.errors import AccountError, UpstreamError
 from app.http import HttpRequest, Limits, StreamedReply
 
@@ -125,6 +128,8 @@ class DictVault:
         self.stored = []
         self.confirmed = []
         self.hold = None
+        self.unlocked = asyncio.Event()
+        self.closed = False
 
     def trouble(self):
         return self.locked
@@ -152,6 +157,24 @@ class DictVault:
 
     async def confirm(self, account):
         self.confirmed.append(account)
+
+    @property
+    def state(self):
+        return replace(OPEN, name="slow", message=self.locked) if self.locked else OPEN
+
+    async def open(self, *, memory_only=False):
+        if memory_only:
+            self.locked = ""
+        return self.state
+
+    async def answered(self):
+        """Wait until a test has set ``unlocked``."""
+        await self.unlocked.wait()
+        self.locked = ""
+        return self.state
+
+    async def close(self):
+        self.closed = True
 
 
 class Timers:
