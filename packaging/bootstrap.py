@@ -177,6 +177,7 @@ def ready_python(root: Path, with_tests: bool) -> Path:
     python = venv_python(environment)
     wanted = wanted_stamp(root, with_tests)
     if python.exists() and is_complete(_read_stamp(environment), wanted):
+        _write_command(python)
         return python
     environment.mkdir(exist_ok=True)
     with _only_one(environment / ".dragoman-lock") as lock:
@@ -191,6 +192,7 @@ def ready_python(root: Path, with_tests: bool) -> Path:
         _write_stamp(environment, INSTALLING)
         _install(root, python, root / (TEST_LOCK if with_tests else RUN_LOCK))
         _link_checkout(root, python)
+        _write_command(python)
         _write_stamp(environment, wanted)
         say(f"set up in {time.monotonic() - started:.0f} s; from now on this needs no network")
     return python
@@ -347,6 +349,27 @@ def _link_checkout(root: Path, python: Path) -> None:
 
 
 # Commands
+
+
+def command_script(python: Path, windows: bool = os.name == "nt") -> tuple[str, str]:
+    """Return the name and the text of the ``dragoman`` command in the environment.
+
+    It names the interpreter by its whole path, so that it may be linked to from elsewhere. ``-P``
+    keeps a folder ``app`` where the user happens to be from being taken for the program.
+    """
+    if windows:
+        return "dragoman.cmd", '@"%~dp0python.exe" -P -m app %*\r\n'
+    quoted = str(python).replace("'", "'\\''")
+    return "dragoman", f"#!/bin/sh\nexec '{quoted}' -P -m app \"$@\"\n"
+
+
+def _write_command(python: Path) -> None:
+    name, text = command_script(python)
+    file = python.parent / name
+    content = os.fsencode(text)
+    if not file.exists() or file.read_bytes() != content:  # new, or the checkout was moved
+        file.write_bytes(content)
+        file.chmod(0o755)
 
 
 def become(command: Sequence[str]) -> int:

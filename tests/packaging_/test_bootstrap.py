@@ -135,6 +135,14 @@ def test_the_interpreter_is_where_each_system_has_it():
     assert bootstrap.venv_python(folder, windows=False) == folder / "bin" / "python"
 
 
+def test_the_command_is_what_each_system_starts():
+    name, text = bootstrap.command_script(Path("/home/o'neil/a b/bin/python"), windows=False)
+    assert name == "dragoman"
+    assert text.splitlines()[1] == "exec '/home/o'\\''neil/a b/bin/python' -P -m app \"$@\""
+    name, text = bootstrap.command_script(Path("C:/x/python.exe"), windows=True)
+    assert (name, text) == ("dragoman.cmd", '@"%~dp0python.exe" -P -m app %*\r\n')
+
+
 def test_uv_goes_first_and_both_installers_check_hashes():
     python, lock = Path("p"), Path("l")
     (pip,) = bootstrap.install_commands(python, lock, None)
@@ -216,6 +224,28 @@ def test_the_checkout_is_importable_from_anywhere_even_after_it_moved(checkout, 
     command = [bootstrap.venv_python(moved / ".venv"), "-P", "-c", "import app; print(app.WHERE)"]
     answer = subprocess.run(command, cwd=other.parent, capture_output=True, text=True, check=True)
     assert answer.stdout == "checkout\n"
+
+
+@posix
+def test_the_command_starts_the_program_from_anywhere_even_after_a_move(checkout, tmp_path):
+    (checkout / "app" / "__main__.py").write_text("import sys; print(sys.argv[1:], __file__)")
+    bootstrap.ready_python(checkout, with_tests=False)
+    elsewhere = tmp_path / "else where"
+    (elsewhere / "app").mkdir(parents=True)
+    (elsewhere / "app" / "__main__.py").write_text("print('taken for the program')")
+
+    def call(root):
+        link = elsewhere / "link"
+        link.unlink(missing_ok=True)
+        link.symlink_to(root / ".venv" / "bin" / "dragoman")
+        command = [link, "a b"]
+        done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert call(checkout).startswith(f"['a b'] {checkout}")
+    moved = checkout.rename(tmp_path / "it's moved")
+    bootstrap.ready_python(moved, with_tests=False)
+    assert call(moved).startswith(f"['a b'] {moved}")
 
 
 @posix
