@@ -54,7 +54,7 @@ def installation(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     shim = home / "bin" / "dragoman"
     shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m app "$@"\n')
+    shim.write_text(f"#!/bin/sh\nexec {sys.executable!r} -P -m app \"$@\"\n")
     shim.chmod(0o755)
     env = {k: v for k, v in os.environ.items() if not k.startswith("DRAGOMAN_")}
     env |= {
