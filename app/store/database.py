@@ -8,7 +8,10 @@ Calls block; run them on an executor's thread.
 
 from __future__ import annotations
 
+import logging
 import os
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +25,11 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.errors import AppError
 from app.paths import private_dir
-from app.store.tables import HEAD, metadata, revision
+from app.store.tables import HEAD, LEDGER_TABLES, metadata, revision
 
 __all__ = ["Database"]
+
+_log = logging.getLogger("dragoman.store")
 
 _BUSY_TIMEOUT_S = 5
 """A writer holds the lock for milliseconds; five seconds is a disk that has gone to sleep."""
@@ -36,12 +41,15 @@ _MIGRATION_LOCK = 8317_0001
 class Database:
     """A pool of connections to the one database. States: open → closed (``close``)."""
 
-    def __init__(self, url: str | None, data_dir: Path) -> None:
+    def __init__(
+        self, url: str | None, data_dir: Path, *, busy_timeout_s: float = _BUSY_TIMEOUT_S
+    ) -> None:
         """Open the database; its schema is untouched until ``migrate``.
 
         Args:
             url: SQLAlchemy URL of PostgreSQL or SQLite; None for ``dragoman.db`` in ``data_dir``.
             data_dir: created, private, when the file is in it.
+            busy_timeout_s: how long SQLite waits for another program's write to end.
 
         Raises:
             AppError: ``store_unavailable``: the URL is wrong, its driver is not installed, or the
@@ -53,7 +61,8 @@ class Database:
             self._place = f"the database {target.render_as_string(hide_password=True)}"
             if target.get_backend_name() == "sqlite" and target.database:
                 _touch_private(Path(target.database))
-            self._engine = _engine(target)
+            self._target, self._busy_timeout_s = target, busy_timeout_s
+            self._engine = _engine(target, busy_timeout_s)
         except (SQLAlchemyError, ImportError, ValueError, OSError) as error:
             raise AppError(
                 f"Cannot open {self._place}: {_reason(error)}.",
@@ -92,7 +101,7 @@ class Database:
         """Give a connection for reading: one consistent view until the block ends.
 
         Raises:
-            AppError: ``store_unavailable``.
+            AppError: see ``write``.
         """
         with self._border(), self._engine.connect() as connection, connection.begin():
             yield connection
@@ -102,7 +111,9 @@ class Database:
         """Give a connection for writing; commits at the end of the block, rolls back on an error.
 
         Raises:
-            AppError: ``store_unavailable``, or ``store_conflict`` for a value that must be unique.
+            AppError: ``store_locked`` while another program writes, ``store_full``,
+                ``store_damaged``, ``store_unavailable`` for all else that keeps the database from
+                being used; ``store_conflict`` for a value that must be unique.
         """
         with (
             self._border(),
@@ -114,6 +125,66 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+    def set_aside(self, now: float) -> Path | None:
+        """Put a damaged SQLite file beside, and begin a new one in its place.
+
+        The old file keeps its content under a name with the time (``dragoman.db.damaged-…``). What
+        can still be read of its small tables (the keys) goes into the new one; the ledger does not.
+
+        Args:
+            now: epoch seconds, for the name.
+
+        Returns:
+            Where the old file is; None for a database that is no file.
+
+        Raises:
+            AppError: ``store_unavailable``: it cannot be renamed (on Windows, while somebody has
+                it open), or no new one can be made.
+        """
+        name = self._target.database
+        if self._target.get_backend_name() != "sqlite" or not name:
+            return None
+        path = Path(name)
+        moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+        aside = path.with_name(f"{path.name}.damaged-{moment}")
+        self._engine.dispose()
+        try:
+            for ending in ("-wal", "-shm", ""):
+                old = path.with_name(path.name + ending)
+                if old.exists():
+                    old.rename(aside.with_name(aside.name + ending))
+            _touch_private(path)
+        except OSError as error:
+            raise AppError(
+                f"The damaged {self._place} cannot be put aside: {error.strerror or error}.",
+                code="store_unavailable",
+                status=503,
+                hint="Close other programs that have it open.",
+            ) from error
+        self._engine = _engine(self._target, self._busy_timeout_s)
+        self.migrate()
+        self._save_from(aside)
+        return aside
+
+    def _save_from(self, aside: Path) -> None:
+        """Copy what can be read of the small tables of a damaged file."""
+        old = sqlalchemy.create_engine(URL.create("sqlite", database=str(aside)))
+        try:
+            for table in metadata.sorted_tables:
+                if table in LEDGER_TABLES:
+                    continue
+                try:
+                    with old.connect() as connection:
+                        rows = connection.execute(sqlalchemy.select(table)).mappings().all()
+                except SQLAlchemyError as error:
+                    _log.warning("%s: the table %s is lost: %s", aside, table, _reason(error))
+                    continue
+                if rows:
+                    with self.write() as connection:
+                        connection.execute(table.insert(), [dict(row) for row in rows])
+        finally:
+            old.dispose()
 
     @contextmanager
     def _border(self) -> Iterator[None]:
@@ -127,11 +198,9 @@ class Database:
                 status=409,
             ) from error
         except SQLAlchemyError as error:
+            code, hint = _trouble(error)
             raise AppError(
-                f"Cannot use {self._place}: {_reason(error)}.",
-                code="store_unavailable",
-                status=503,
-                hint="Check that the disk is not full, and that the database runs and is readable.",
+                f"Cannot use {self._place}: {_reason(error)}.", code=code, status=503, hint=hint
             ) from error
 
 
@@ -145,23 +214,27 @@ def _touch_private(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, busy_timeout_s: float) -> Engine:
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise ValueError(f"{url.get_backend_name()} is neither postgresql nor sqlite")
     # Errors must not repeat what was being written.
     engine = sqlalchemy.create_engine(url, hide_parameters=True, pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
+
+        def prepare(connection: Any, _entry: ConnectionPoolEntry) -> None:
+            _prepare_sqlite(connection, busy_timeout_s)
+
+        event.listen(engine, "connect", prepare)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
+def _prepare_sqlite(connection: Any, busy_timeout_s: float) -> None:
     # Python's driver opens transactions by itself, and not before CREATE TABLE; ours begin in
     # _begin_sqlite, so that a migration is undone whole.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1000}")
+    cursor.execute(f"PRAGMA busy_timeout = {round(busy_timeout_s * 1000)}")
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = NORMAL")  # safe in WAL; a power cut may lose the last rows
     cursor.execute("PRAGMA foreign_keys = ON")
@@ -193,6 +266,23 @@ def _upgrade(connection: Connection) -> None:
             status=503,
             hint="Install that version again, or set database.url to another database.",
         ) from error
+
+
+def _trouble(error: SQLAlchemyError) -> tuple[str, str]:
+    """Return our code for what a driver says, and what a person can do."""
+    number = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    # The lower byte is the kind; https://sqlite.org/rescode.html, read 2026-11-21.
+    kind = None if number is None else number & 0xFF
+    if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return "store_locked", "Another program writes to it; this is tried again."
+    if kind == sqlite3.SQLITE_FULL:
+        return "store_full", "Make room on the disk."
+    if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return "store_damaged", "A copy of the file from before may be put in its place."
+    return (
+        "store_unavailable",
+        "Check that the disk is not full, and that the database runs and is readable.",
+    )
 
 
 def _reason(error: BaseException) -> str:

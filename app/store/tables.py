@@ -6,11 +6,36 @@ both ways of getting to the same schema. Times are epoch seconds, UTC.
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Double, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 
-__all__ = ["HEAD", "keys", "metadata", "revision"]
+__all__ = [
+    "FAILED",
+    "HEAD",
+    "LATENCY_BUCKETS",
+    "LEDGER_TABLES",
+    "attempts",
+    "keys",
+    "latency_days",
+    "metadata",
+    "requests",
+    "revision",
+    "usage_days",
+    "usage_hours",
+]
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision; a database that says so is used as it is."""
 
 metadata = MetaData(
@@ -36,6 +61,132 @@ keys = Table(
     # JSON object: providers, models, accounts, each a list of names; absent: not limited.
     Column("scopes", Text, nullable=False),
 )
+
+FAILED = text("error != ''")
+"""Tells failed requests; as text, because only the very same words find the index."""
+
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up INTEGER keys only
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("seq", _NUMBER, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("at", Double, nullable=False),
+    Column("client", Text, nullable=False),  # program
+    Column("session", Text, nullable=False),  # hash
+    Column("key_id", Text, nullable=False),
+    Column("dialect", Text, nullable=False),  # the caller's
+    Column("asked", Text, nullable=False),  # model
+    Column("model", Text, nullable=False),  # served
+    Column("provider", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("upstream", Text, nullable=False),  # dialect
+    Column("grade", Text, nullable=False),
+    Column("losses", Text, nullable=False),  # JSON: list of [path, reason]
+    Column("rule", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("stop", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    # Tokens; null where the service did not say.
+    Column("input", BigInteger, nullable=True),
+    Column("cache_read", BigInteger, nullable=True),
+    Column("cache_write", BigInteger, nullable=True),
+    Column("cache_write_1h", BigInteger, nullable=True),  # of cache_write
+    Column("output", BigInteger, nullable=True),
+    Column("reasoning", BigInteger, nullable=True),  # of output
+    Column("cost", BigInteger, nullable=True),  # micro-USD; null where the price is not known
+    Column("worth", Boolean, nullable=False),  # the cost is what a plan's call was worth
+    Column("first_ms", BigInteger, nullable=True),
+    Column("duration_ms", BigInteger, nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("cached", Boolean, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("trace", Text, nullable=False),  # JSON of how the route was chosen, or empty
+    Index(None, "at"),
+    Index(None, "model", "at"),
+    Index(None, "account", "at"),
+    Index(None, "provider", "at"),
+    Index(None, "key_id", "at"),
+    Index(None, "client", "at"),
+    Index(None, "session", "at"),
+    Index("ix_requests_failed", "at", sqlite_where=FAILED, postgresql_where=FAILED),
+)
+"""One row per request. SQLite appends ``seq`` to each index, which is the order of pages."""
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("request", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("dialect", Text, nullable=False),
+    Column("grade", Text, nullable=False),
+    Column("losses", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("first_ms", BigInteger, nullable=True),
+    Column("duration_ms", BigInteger, nullable=False),
+    Index(None, "at"),
+    sqlite_with_rowid=False,
+)
+"""One row per attempt, numbered from 1 within its request."""
+
+
+def _sums(name: str, bucket: str) -> Table:
+    """Return a table of sums over requests, by a time bucket and all that reports group by."""
+    return Table(
+        name,
+        metadata,
+        Column(bucket, Integer, primary_key=True, autoincrement=False),
+        Column("provider", Text, primary_key=True),
+        Column("account", Text, primary_key=True),
+        Column("model", Text, primary_key=True),
+        Column("key_id", Text, primary_key=True),
+        Column("client", Text, primary_key=True),
+        Column("requests", BigInteger, nullable=False),
+        Column("failed", BigInteger, nullable=False),
+        Column("cached", BigInteger, nullable=False),
+        Column("input", BigInteger, nullable=False),
+        Column("cache_read", BigInteger, nullable=False),
+        Column("cache_write", BigInteger, nullable=False),
+        Column("output", BigInteger, nullable=False),
+        Column("reasoning", BigInteger, nullable=False),
+        Column("cost", BigInteger, nullable=False),
+        Column("worth", BigInteger, nullable=False),
+        Column("unpriced", BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+
+
+usage_days = _sums("usage_days", "day")
+"""Days are those of the machine's clock on the wall when the request began: 20261121."""
+usage_hours = _sums("usage_hours", "hour")
+"""Hours since the epoch, UTC; kept for some weeks only."""
+
+LATENCY_BUCKETS = 36
+"""Bucket 0 is below 16 ms; each further one begins at the square root of two times the last."""
+
+latency_days = Table(
+    "latency_days",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("provider", Text, primary_key=True),
+    Column("account", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    *(Column(f"first_{i}", BigInteger, nullable=False) for i in range(LATENCY_BUCKETS)),
+    *(Column(f"whole_{i}", BigInteger, nullable=False) for i in range(LATENCY_BUCKETS)),
+    sqlite_with_rowid=False,
+)
+"""How many answers took how long, to first content and whole; refused ones are not counted."""
+
+LEDGER_TABLES = (requests, attempts, usage_days, usage_hours, latency_days)
+"""What may be begun anew when a file is damaged; everything else is worth saving from it."""
 
 revision = Table(
     "alembic_version",

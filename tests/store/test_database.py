@@ -35,7 +35,7 @@ def stored_revision(database):
 def test_empty_database_gets_all_tables_and_the_newest_revision(open_database):
     database = open_database()
     database.migrate()
-    assert table_names(database) == {"keys", "alembic_version"}
+    assert table_names(database) == {*metadata.tables, "alembic_version"}
     assert stored_revision(database) == [HEAD]
 
 
@@ -154,7 +154,7 @@ def test_file_that_is_no_database_is_our_error(tmp_path, open_database):
     (tmp_path / "data" / "dragoman.db").write_bytes(b"not a database, but long enough" * 100)
     with pytest.raises(AppError) as caught:
         open_database().migrate()
-    assert caught.value.code == "store_unavailable"
+    assert caught.value.code == "store_damaged"
     assert "not a database" in caught.value.message
 
 
