@@ -442,6 +442,8 @@ _FIXED_CODES: dict[FailureKind, str] = {
     "context_full": "context_length_exceeded",
     "overloaded": "server_is_overloaded",
 }
+_LIMIT_REACHED = "usage_limit_reached"
+"""A window that will reset. Codex stops at this type, and sits out any other wait (0.169)."""
 _STATUS: dict[FailureKind, int] = {
     "invalid_request": 400,
     "authentication": 401,
@@ -466,19 +468,19 @@ def render_openai_error(failure: Failure) -> JsonObject:
     """Return the error object for a client: message, type, param, code.
 
     An error object that an OpenAI service sent itself comes back as it was, with its text
-    completed by our hint.
+    completed by our hint, and its type made plain when it is a long wait.
     """
+    waits = failure.kind == "quota" and failure.retry_after_s is not None
     native = failure.native
     if native is not None and native.dialect in ("openai_chat", "openai_responses"):
         error = dict(native.fields)
         if failure.hint or not isinstance(error.get("message"), str):
             error["message"] = failure.text
+        if waits and error.get("type") != "insufficient_quota":
+            error["type"] = _LIMIT_REACHED
         return error
     code = _FIXED_CODES.get(failure.kind) or failure.code or _CODES.get(failure.kind)
-    kind_word = _TYPES[failure.kind]
-    if failure.kind == "quota" and failure.retry_after_s is not None:
-        # A window that will reset; Codex tells it apart from an empty purse by this word.
-        kind_word = "usage_limit_reached"
+    kind_word = _LIMIT_REACHED if waits else _TYPES[failure.kind]
     return {
         "message": failure.text,
         "type": kind_word,

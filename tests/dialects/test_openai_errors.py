@@ -14,6 +14,7 @@ from app.dialects.openai_errors import (
     decode_openai_failure,
     encode_openai_failure,
     read_openai_error,
+    render_openai_error,
 )
 from app.errors import Retry, TranslationError
 
@@ -261,3 +262,17 @@ def test_waiting_time_is_rounded_up():
 def test_message_and_hint_are_one_text():
     reply = encode_openai_failure(Failure(400, "Bad.", "invalid_request", hint="Fix it."), "r")
     assert json.loads(reply.body)["error"]["message"] == "Bad. Fix it."
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "theirs", "shown"),
+    [
+        (600, "rate_limit_error", "usage_limit_reached"),
+        (600, "insufficient_quota", "insufficient_quota"),
+        (None, "rate_limit_error", "rate_limit_error"),
+    ],
+)
+def test_long_wait_is_a_reached_limit_also_in_the_services_own_object(wait_s, theirs, shown):
+    native = Native("openai_chat", {"message": "m", "type": theirs, "extra": 1})
+    failure = Failure(429, "m", "quota", retry_after_s=wait_s, native=native)
+    assert render_openai_error(failure) == {"message": "m", "type": shown, "extra": 1}
