@@ -175,30 +175,30 @@ class Vault:
                     await self._open(Wish(new_key=True), late=False)
         await self._work(self._put, record)
 
-    async def delete(self, account: str) -> None:
+    async def delete(self, account_id: str) -> None:
         """Remove an account with all its versions; a missing one is no error.
 
         Raises:
             AppError: as ``open``.
         """
-        await self._work(self._delete, account)
+        await self._work(self._delete, account_id)
 
-    async def confirm(self, account: str) -> None:
+    async def confirm(self, account_id: str) -> None:
         """Note that the newest version has worked: the one before it is not needed any more.
 
         Raises:
             AppError: as ``open``.
         """
-        await self._work(self._confirm, account)
+        await self._work(self._confirm, account_id)
 
-    async def previous(self, account: str) -> Record | None:
+    async def previous(self, account_id: str) -> Record | None:
         """Return the version before the newest, while that has not been confirmed.
 
         Raises:
             AccountError: it is there and cannot be read.
             AppError: as ``open``.
         """
-        return await self._work(self._shelf.previous, account, self._key_of)
+        return await self._work(self._shelf.previous, account_id, self._key_of)
 
     async def close(self) -> None:
         """Finish what is being written and let go of the folder; safe to call again.
