@@ -562,7 +562,13 @@ def _error_object(failure: Failure) -> JsonObject:
     message = failure.text
     if failure.kind == "context_full":
         message = _context_message(message)
+    elif failure.kind == "payment":
+        # Claude Code answers this word with "Please run /login", whatever the status (2.1.330).
+        message = _KEY_HEADER.sub("API key", message)
     return {"type": _TYPES[failure.kind], "message": message}
+
+
+_KEY_HEADER = re.compile("x-api-key", re.IGNORECASE)
 
 
 _LIMIT = re.compile(

@@ -425,3 +425,10 @@ def test_counts():
 def test_bad_counts_are_upstream_errors(body):
     with pytest.raises(UpstreamError):
         ANTHROPIC.decode_count(body)
+
+
+def test_refused_account_is_not_told_in_the_words_that_ask_for_a_login():
+    failure = Failure(400, "It was refused: invalid X-Api-Key", "payment", code="account_refused")
+    assert b"It was refused: invalid API key" in ANTHROPIC.encode_failure(failure, "r").body
+    theirs = Failure(401, "invalid x-api-key", "authentication")
+    assert b"invalid x-api-key" in ANTHROPIC.encode_failure(theirs, "r").body
