@@ -26,6 +26,8 @@ it waits. The keyring has threads of its own (``keychain.py``). The state goes::
            → locked | absent | slow | denied | wrong_key        (open, and again after each)
     slow   → any                                                (answered)
     wrong_key → open                                            (put, by a new key in the keyring)
+
+What can be used stays so when ``open`` is called again and finds less.
 """
 
 from __future__ import annotations
@@ -143,12 +145,12 @@ class Vault:
     async def answered(self) -> VaultState:
         """Wait for a keyring that was too slow, however long, and open with what it says.
 
-        Returns at once in any other state. Cancel it when the program ends.
+        Returns at once where no answer is owed. Cancel it when the program ends.
         """
-        if self.state.name == "slow" and await self._keys.answer():
+        if not self.state.durable and await self._keys.answer():
             async with self._opening:
-                if self.state.name == "slow":
-                    return await self._open(self._wish, late=True)
+                if not self.state.durable:
+                    return await self._open(replace(self._wish, memory_only=False), late=True)
         return self.state
 
     async def load(self) -> tuple[Record, ...]:
@@ -223,7 +225,7 @@ class Vault:
             why = NOT_OPENED if old.state.usable else old.state
         else:
             found = await self._keys.look(survey, wish, late=late)
-            if old.state.durable and not found.state.durable:
+            if _is_worse(old.state, found.state):
                 return self.state  # what is open stays open
             found.keys = {**old.keys, **found.keys}
             why = LOST_KEY if found.state.usable else found.state
@@ -309,6 +311,14 @@ class Vault:
         if key is None:
             raise _closed_by(self._found.closed.get(name, self._found.state))
         return key
+
+
+def _is_worse(old: VaultState, new: VaultState) -> bool:
+    """Say whether a vault that can be used would lose by a change of state.
+
+    Memory gives way to a lost key, since signing in then makes one that lasts.
+    """
+    return not new.durable and (old.durable or (old.usable and new != LOST_KEY))
 
 
 def _closed_by(state: VaultState) -> AccountError:

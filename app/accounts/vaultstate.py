@@ -95,7 +95,7 @@ MEMORY_ONLY = VaultState(
 NEEDS_PASSPHRASE = VaultState(
     "locked",
     "The stored sign-ins are sealed with a passphrase, and none was given.",
-    f"Start `dragoman serve` in a terminal, or let {PASSPHRASE_FILE} name a file with it.",
+    f"Let {PASSPHRASE_FILE} name a file with it, then start Dragoman again.",
 )
 LOST_KEY = VaultState(
     "wrong_key",

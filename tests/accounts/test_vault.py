@@ -467,6 +467,49 @@ async def test_what_was_kept_in_memory_is_stored_once_the_keyring_opens(make_vau
     assert await vault.load() == (record(), record("claude-2"))
 
 
+async def test_memory_stays_in_use_while_the_keyring_stays_shut(make_vault, keyring):
+    keyring.trouble = "locked"
+    vault = make_vault()
+    await vault.open()
+    await vault.open(memory_only=True)
+    await vault.put(record())
+    assert (await vault.open()).name == "memory_only"
+    await vault.put(record(secret="renewed-in-memory"))
+    assert [one.credential.secret for one in await vault.load()] == ["renewed-in-memory"]
+
+
+async def test_memory_gives_way_to_a_new_key_for_a_lost_one(make_vault, keyring):
+    vault = make_vault()
+    await vault.open()
+    await vault.put(record("claude-2"))
+    keyring.trouble = "locked"
+    vault = await reopened(vault, make_vault)
+    await vault.open(memory_only=True)
+    await vault.put(record())
+    keyring.trouble = None
+    keyring.entries.clear()
+    assert (await vault.open()).name == "wrong_key"
+    assert await vault.load() == (record(),)
+    await vault.put(record("claude-3"))
+    assert vault.state.name == "open"
+    vault = await reopened(vault, make_vault)
+    assert await vault.load() == (record(), record("claude-3"))
+
+
+async def test_a_late_answer_ends_the_use_of_memory(make_vault):
+    keyring = HangingKeyring()
+    vault = make_vault(keyring=keyring, limit_s=0.01)
+    assert (await vault.open()).name == "slow"
+    later = asyncio.ensure_future(vault.answered())
+    assert (await vault.open(memory_only=True)).name == "memory_only"
+    await vault.put(record())
+    keyring.go.set()
+    assert (await later).name == "open"
+    keyring.trouble = None
+    vault = await reopened(vault, make_vault, keyring=keyring)
+    assert await vault.load() == (record(),)
+
+
 # A keyring that hangs
 
 
