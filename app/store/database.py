@@ -96,6 +96,30 @@ class Database:
                 return
             _upgrade(connection)
 
+    def migrate_or_begin_anew(self, now: float) -> Path | None:
+        """Bring the schema to the newest revision; a damaged file is set aside first.
+
+        Args:
+            now: epoch seconds, for the name of the old file.
+
+        Returns:
+            Where the damaged file is; None when there was none.
+
+        Raises:
+            AppError: as ``migrate`` and ``set_aside``.
+        """
+        try:
+            self.migrate()
+        except AppError as error:
+            if error.code != "store_damaged":
+                raise
+            aside = self.set_aside(now)
+            if aside is None:
+                raise
+            _log.error("the database was damaged; it is kept as %s, and a new one begun", aside)
+            return aside
+        return None
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection for reading: one consistent view until the block ends.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy
@@ -88,6 +89,14 @@ class LedgerStore:
             if latencies := _latencies(rows):
                 _sum_up(connection, latency_days, latencies)
         return len(rows)
+
+    def set_aside(self, now: float) -> Path | None:
+        """Begin a new file in place of a damaged one; see ``Database.set_aside``.
+
+        Raises:
+            AppError: the file cannot be put aside.
+        """
+        return self.database.set_aside(now)
 
     def expire(self, before: float, first_day: int, first_hour: int) -> int:
         """Remove what is too old.

@@ -1,0 +1,1 @@
+"""What each request cost, and why it went where it went."""
