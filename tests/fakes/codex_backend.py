@@ -7,7 +7,7 @@ Its refusals are ``{"detail": …}`` with the service's texts. Sources are marke
 import json
 
 from tests.fakes.openai_responses import OpenAIResponses
-from tests.fakes.openai_service import NONE
+from tests.fakes.openai_service import ERRORS, NONE
 from tests.fakes.service import CREATED, Refusal, dump
 
 REFUSED = (  # [recalled] "Unsupported parameter: max_output_tokens"
@@ -81,6 +81,22 @@ class CodexBackend(OpenAIResponses):
             "resets_in_seconds": int(after),
         }
         return Refusal(429, {"error": error}, self.success_headers())
+
+    def failed_frames(self, kind):
+        """Return an ``error`` event for what the service tells inside a 200, else as the API."""
+        told = {
+            "overloaded": ("service_unavailable_error", "server_is_overloaded"),
+            "rate_limit": ("rate_limit_error", "rate_limit_exceeded"),
+        }
+        if kind == "quota":
+            error = self.failure("quota").body["error"]
+        elif kind in told:
+            error_type, code = told[kind]
+            error = {"type": error_type, "code": code, "message": ERRORS[kind][2], "param": None}
+        else:
+            return super().failed_frames(kind)
+        event = {"type": "error", "sequence_number": 2, "error": error}
+        return [b"event: error\ndata: " + dump(event) + b"\n\n"]
 
     def _models(self, call):
         if not call.query.get("client_version"):  # [recalled]
