@@ -18,7 +18,6 @@ from app.accounts.account import Account
 from app.accounts.book import AccountBook, Vault
 from app.accounts.flow import Flow, Listeners, Timer
 from app.accounts.login import Logins
-from app.accounts.record import Record
 from app.accounts.refresh import Refresher
 from app.accounts.roster import Health, Roster
 from app.accounts.steps import Driver
@@ -203,6 +202,14 @@ class Desk:
 
     # --- what routes ask -------------------------------------------------------------------------
 
+    def now(self) -> float:
+        """Return the time in epoch seconds."""
+        return self._now()
+
+    def vault_state(self) -> VaultState:
+        """Return whether sign-ins can be kept."""
+        return self._vault.state
+
     async def start(
         self,
         provider: str,
@@ -234,21 +241,29 @@ class Desk:
             provider, way, account=account, label=label, consent=consent, host=host
         )
 
-    def choose(self, provider_id: str, name: str) -> Record:
-        """Return the record that is meant; without a name, the only one of its service.
+    def choose(self, provider_id: str, name: str) -> str:
+        """Return the id of the signed-in account that is meant; also of one that cannot be read.
+
+        Args:
+            provider_id: its service.
+            name: id, label or name at the service; empty for the only one.
 
         Raises:
             RequestError: 404 ``unknown_account``; 400 ``account_needed``.
         """
-        records = [record for record in self.book.records() if record.provider == provider_id]
+        prefix = f"{provider_id}/"
+        ids = [record.id for record in self.book.records() if record.provider == provider_id]
+        ids += [held for held in self.book.sealed_ids() if held.startswith(prefix)]
         if name:
             record = self.book.choose(provider_id, name)
             if record is not None:
-                return record
-        elif len(records) == 1:
-            return records[0]
-        elif records:
-            labels = ", ".join(record.label for record in records)
+                return record.id
+            if name in ids or prefix + name in ids:
+                return name if name in ids else prefix + name
+        elif len(ids) == 1:
+            return ids[0]
+        elif ids:
+            labels = ", ".join(held.removeprefix(prefix) for held in ids)
             raise RequestError(
                 f"There are several accounts: {labels}.",
                 hint="Say which: `?account=LABEL`.",

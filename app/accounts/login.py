@@ -128,6 +128,7 @@ class Logins:
         self._call_later = call_later
         self._attempts: dict[str, Attempt] = {}
         self._admitting = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
         self._taken: dict[bytes, None] = {}
         """Hashes of states that were taken, so that a second use can be told from a wrong one."""
 
@@ -460,6 +461,8 @@ class Logins:
         for attempt in self._attempts.values():
             if attempt.view.live:
                 self._end(attempt, "cancelled", "Dragoman is stopping.", "cancelled")
+        if self._closing:
+            await asyncio.wait(set(self._closing), timeout=grace_s)
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -672,7 +675,9 @@ class Logins:
     def _close_listener(self, attempt: Attempt) -> None:
         listen, attempt.listen = attempt.listen, None
         if listen is not None and self.listeners is not None:
-            spawn(self.listeners.close(listen), "callback listener")
+            task = spawn(self.listeners.close(listen), "callback listener")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     def _set_timer(self, attempt: Attempt) -> None:
         if attempt.timer is not None:

@@ -151,9 +151,10 @@ async def test_view_warns_of_what_is_wrong_although_it_serves():
 
 async def test_account_that_is_meant():
     house = await opened(record("a"), record("k", "keyed"))
-    assert house.desk.choose("web", "").label == "a"
+    assert house.desk.choose("web", "") == "web/a"
     await house.desk.book.put(record("b"))
-    assert house.desk.choose("web", "b").label == "b"
+    for name in ("b", "web/b", "b@example.org"):
+        assert house.desk.choose("web", name) == "web/b"
     for provider, name, code in (
         ("web", "", "account_needed"),
         ("web", "c", "unknown_account"),
@@ -162,6 +163,15 @@ async def test_account_that_is_meant():
         with pytest.raises(RequestError) as caught:
             house.desk.choose(provider, name)
         assert caught.value.code == code
+    await house.desk.close()
+
+
+async def test_account_that_cannot_be_read_can_be_meant():
+    vault = DictVault(record())
+    vault.locked = "The keyring is locked."
+    house = await opened(vault=vault)
+    for name in ("", "web-1", "web/web-1"):
+        assert house.desk.choose("web", name) == "web/web-1"
     await house.desk.close()
 
 
