@@ -17,7 +17,7 @@ from app.server.listen import bind
 from app.server.pages import page_routes
 from app.server.peer import default_prover
 from tests.accounts import services
-from tests.fakes.basic import DictVault, Ids, ScriptedSend
+from tests.fakes.basic import Clock, DictVault, Ids, ScriptedSend
 from tests.server.running import Server
 
 TOKEN = "canary-4f1d9a7e2b-local-token"
@@ -65,7 +65,14 @@ class DeskServer(Server):
         }
 
     async def start(self):
-        self.desk = make_desk(self.vault, self.roster, self.providers, self.send, sleep=self._sleep)
+        self.desk = make_desk(
+            self.vault,
+            self.roster,
+            self.providers,
+            self.send,
+            sleep=self._sleep,
+            now=Clock(services.START),
+        )
         self.typed = asyncio.Event()
         """Set when the user has typed a device code."""
         await self.desk.open()
