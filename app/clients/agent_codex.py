@@ -1,0 +1,82 @@
+"""Codex CLI: a provider of its own in ``config.toml``, over the Responses API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from app.clients.agent import PROVIDER, Address, Agent, Fact, Machine, Models, Target
+from app.clients.change import Change
+from app.clients.jsonc import render_inline
+
+__all__ = ["CODEX"]
+
+
+def _folder(machine: Machine) -> PurePath:
+    return machine.at("CODEX_HOME", ".codex")
+
+
+def _provider(address: Address) -> dict[str, Any]:
+    return {"name": "Dragoman", "base_url": address.v1, "wire_api": "responses"}
+
+
+def _models(models: Models) -> dict[str, str]:
+    main = models.get("main")
+    return {} if main is None else {"model": main}
+
+
+def _targets(machine: Machine, address: Address, models: Models) -> tuple[Target, ...]:
+    changes = (
+        *(Change((key,), model) for key, model in _models(models).items()),
+        Change(("model_provider",), PROVIDER),
+        Change(("model_providers", PROVIDER), _provider(address)),
+    )
+    return (Target(_folder(machine) / "config.toml", "toml", changes),)
+
+
+def _environment(address: Address, models: Models) -> Mapping[str, str]:
+    return {"OPENAI_API_KEY": address.key}
+
+
+def _arguments(address: Address, models: Models) -> tuple[str, ...]:
+    fields = ", ".join(f"{key} = {render_inline(v)}" for key, v in _provider(address).items())
+    settings = {
+        **{key: render_inline(model) for key, model in _models(models).items()},
+        "model_provider": render_inline(PROVIDER),
+        f"model_providers.{PROVIDER}": f"{{{fields}}}",
+    }
+    return tuple(word for key, value in settings.items() for word in ("-c", f"{key}={value}"))
+
+
+CODEX = Agent(
+    name="codex",
+    title="Codex CLI",
+    programs=("codex",),
+    roles={"main": "everything"},
+    targets=_targets,
+    environment=_environment,
+    arguments=_arguments,
+    traces=lambda machine: (_folder(machine),),
+    limits=(
+        "A profile, a project or the option -c that names another model_provider goes before ours.",
+        "Without --model it goes on asking for its own default model, which an account or an alias "
+        "must then serve.",
+        "Cloud tasks (codex cloud) run on the servers of OpenAI and never reach this machine.",
+        "Conversations of another provider are not offered by codex resume while it is connected.",
+    ),
+    facts=(
+        Fact(
+            "config.toml in ~/.codex, or in CODEX_HOME; model, model_provider and "
+            "model_providers.NAME with name, base_url and wire_api",
+            "https://developers.openai.com/codex/config-reference",
+            "2026-11-21",
+        ),
+        Fact(
+            "a provider of its own without env_key sends no key and posts over HTTP at once; the "
+            "built-in one with another base address tries a WebSocket first",
+            "observed with codex 0.169.0",
+            "2026-11-21",
+        ),
+    ),
+)

@@ -1,0 +1,87 @@
+"""OpenCode: a provider of its own in its global settings, over Chat Completions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+import msgspec
+
+from app.clients.agent import PROVIDER, Address, Agent, Fact, Machine, Models, Offered, Target
+from app.clients.change import Change, Path, placed
+
+__all__ = ["OPENCODE"]
+
+
+def _folder(machine: Machine) -> PurePath:
+    return machine.config() / "opencode"
+
+
+def _limit(model: Offered) -> dict[str, Any]:
+    if model.context is None or model.output is None:
+        return {"name": model.id}
+    return {"name": model.id, "limit": {"context": model.context, "output": model.output}}
+
+
+def _values(address: Address, models: Models) -> dict[Path, Any]:
+    values: dict[Path, Any] = {
+        ("provider", PROVIDER): {
+            "npm": "@ai-sdk/openai-compatible",
+            "name": "Dragoman",
+            "options": {"baseURL": address.v1, "apiKey": address.key},
+            "models": {model.id: _limit(model) for model in models.listed()},
+        }
+    }
+    places: Mapping[str, Path] = {
+        "main": ("model",),
+        "small": ("small_model",),
+        "planning": ("agent", "plan", "model"),
+    }
+    for role, name in models.roles.items():
+        values[places[role]] = f"{PROVIDER}/{name}"
+    return values
+
+
+def _targets(machine: Machine, address: Address, models: Models) -> tuple[Target, ...]:
+    changes = tuple(Change(path, value) for path, value in _values(address, models).items())
+    return (Target(_folder(machine) / "opencode.json", "jsonc", changes),)
+
+
+def _environment(address: Address, models: Models) -> Mapping[str, str]:
+    config: Any = {}
+    for path, value in _values(address, models).items():
+        config = placed(config, path, value)
+    return {"OPENCODE_CONFIG_CONTENT": msgspec.json.encode(config).decode()}
+
+
+OPENCODE = Agent(
+    name="opencode",
+    title="OpenCode",
+    programs=("opencode",),
+    roles={"main": "answers", "small": "titles", "planning": "its plan agent"},
+    needs=("main",),
+    targets=_targets,
+    environment=_environment,
+    traces=lambda machine: (_folder(machine),),
+    limits=(
+        "It has no list of models of its own for us: only those that are served at the moment of "
+        "connecting are offered; connect again after adding accounts.",
+        "Settings of a project go before the global ones, opencode.jsonc before opencode.json.",
+    ),
+    facts=(
+        Fact(
+            "global settings in ~/.config/opencode (XDG_CONFIG_HOME) on every system; files are "
+            "merged; JSON with comments",
+            "https://opencode.ai/v1/docs/config",
+            "2026-11-21",
+        ),
+        Fact(
+            "provider.NAME with npm, options.baseURL, options.apiKey and models; model, "
+            "small_model and agent.plan.model as provider/model; OPENCODE_CONFIG_CONTENT for one "
+            "process",
+            "observed with opencode-ai 1.18.33",
+            "2026-11-21",
+        ),
+    ),
+)
