@@ -17,6 +17,13 @@ THINKING_CHAT = "over-openai-chat-thinking"
 """A model that reasons, behind OpenAI Chat."""
 
 
+def rate_limited(retry_s):
+    """Return a scripted refusal that every dialect reads."""
+    words = {"type": "rate_limit_error", "message": "Slow down.", "code": "rate_limit_exceeded"}
+    error = words | {"status": "RESOURCE_EXHAUSTED"}
+    return 429, {"retry-after": str(retry_s)}, {"type": "error", "error": error}
+
+
 class Noted:
     """A fake service that notes what it refused."""
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.clients.agents import ClaudeCode
-from tests.clients.conftest import REAL, THINKING_CHAT
+from tests.clients.conftest import REAL, THINKING_CHAT, rate_limited
 from tests.end_to_end.running import PUBLIC
 from tests.fakes.upstream import DROP
 
@@ -80,6 +80,31 @@ def test_full_context_is_recognised(claude, stage, model):
 
 
 @pytest.mark.parametrize("model", [*FOREIGN, REAL[-1]])
-def test_rate_limit_is_waited_for(claude, stage, model):
+def test_short_rate_limit_is_waited_for(claude, stage, model):
+    stage.upstream.script(rate_limited(1))
     ran = claude.ask(model, "FAKE:text=After the wait;")
     assert ran.code == 0, ran
+    assert claude.result(ran) == "After the wait"
+    assert [seen.status for seen in stage.witness.posts] == [429, 200]
+
+
+@pytest.mark.parametrize("model", [*FOREIGN, REAL[-1]])
+def test_long_rate_limit_is_told_at_once(claude, stage, model):
+    stage.upstream.script(rate_limited(600))
+    ran = claude.ask(model, "FAKE:text=Not now;")
+    assert ran.code == 1, ran
+    assert "Slow down." in claude.result(ran)
+    assert [seen.status for seen in stage.witness.posts] == [429]
+
+
+@pytest.mark.parametrize("model", [*FOREIGN, REAL[-1]])
+def test_refused_account_is_told_at_once_and_once(claude, stage, model):
+    ran = claude.ask(model, "FAKE:error=auth;")
+    assert ran.code == 1, ran
+    assert "The account behind Dragoman was refused" in claude.result(ran)
+    assert "dragoman doctor" in claude.result(ran)
+    assert [seen.status for seen in stage.witness.posts] == [400]
+    again = claude.ask(model, "FAKE:text=Not now;")
+    assert "No account can serve" in claude.result(again)
+    assert [seen.status for seen in stage.witness.posts] == [400, 400]
+    assert len(stage.posts) == 1
