@@ -78,7 +78,7 @@ class FrameDecoder:
             self.ended = True
 
     def _update(self, message: dict[str, Any]) -> list[Heard]:
-        if message.get("role") == "user":
+        if not message or message.get("role") == "user":
             return []  # the question comes back first
         self.begun = True
         kind: Kind

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import re
+import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from app.upstream.stock import StockAnswer, Transport
     from app.upstream.wire import Answer
 
-__all__ = ["Client", "ClientSettings"]
+__all__ = ["Client", "ClientSettings", "Way"]
 
 _STOCK = "app.upstream.stock"
 _MAX_TARGETS = 512
@@ -57,6 +58,15 @@ class ClientSettings:
     proxy: str | None = None
     ca_file: str | None = None
     forbidden: Callable[[str, int], bool] | frozenset[tuple[str, int]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How an address is reached."""
+
+    proxy: str | None
+    """Proxy URL; None for a direct connection."""
+    context: ssl.SSLContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +162,23 @@ class Client:
         finally:
             await reply.aclose()
         return HttpReply(reply.status, reply.headers, body)
+
+    async def way(self, url: str, proxy: str | None = None) -> Way:
+        """Return how an address is reached, for connections that are no HTTP calls (WebSockets).
+
+        Args:
+            url: http or https URL with the same host and port; only these two count.
+            proxy: as in ``send``.
+
+        Raises:
+            UpstreamError: as ``send``, before it connects.
+        """
+        scheme, host, port, _ = _parse_url(url)
+        origin = self._pool.origin(scheme, host, port)
+        if self._own is not None and self._own(host, port):
+            raise failures.self_target(origin.label)
+        target = _Target(origin, proxies.is_local(host), "")
+        return Way(await self._route(target, proxy), await self._pool.context())
 
     async def aclose(self) -> None:
         """Close all connections; answers still being read fail with ``upstream_closed``."""
