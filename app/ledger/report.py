@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from app.ledger.latency import percentile_ms
 
-__all__ = ["By", "Line", "Report", "build_report", "render_csv", "report_json"]
+__all__ = ["COLUMN", "By", "Line", "Report", "build_report", "render_csv", "report_json"]
 
 By: TypeAlias = Literal["day", "hour", "model", "account", "agent", "key", "provider"]
 
@@ -114,7 +114,9 @@ def build_report(
     """
     column = COLUMN[by]
     times = {row[column]: row for row in latencies}
-    lines = {row[column]: _line(_name(by, row[column]), row, times) for row in rows}
+    lines = {
+        row[column]: _line(_name(by, row[column]), row, times.get(row[column])) for row in rows
+    }
     ordered: list[Line]
     if by in ("day", "hour"):
         ordered = [
@@ -128,12 +130,11 @@ def build_report(
     return Report(by, since, until, tuple(ordered), _total(ordered), dict(only or {}))
 
 
-def _line(name: str, row: Mapping[str, Any], times: Mapping[Any, Mapping[str, Any]]) -> Line:
-    found = next((times[value] for value in row.values() if value in times), None)
+def _line(name: str, row: Mapping[str, Any], times: Mapping[str, Any] | None) -> Line:
     numbers = {key: row[key] for key in _NUMBERS}
-    if found is None:
+    if times is None:
         return Line(name, **numbers)
-    return Line(name, **numbers, first=tuple(found["first"]), whole=tuple(found["whole"]))
+    return Line(name, **numbers, first=tuple(times["first"]), whole=tuple(times["whole"]))
 
 
 _NUMBERS = (

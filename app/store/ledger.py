@@ -26,6 +26,7 @@ from app.store.tables import (
     usage_days,
     usage_hours,
 )
+from app.store.usage import UsageStore
 
 __all__ = ["LedgerStore"]
 
@@ -50,6 +51,8 @@ class LedgerStore:
     def __init__(self, database: Database) -> None:
         """Take a migrated database."""
         self.database = database
+        self.usage = UsageStore(database)
+        """Reads what is written here."""
 
     def add(
         self,

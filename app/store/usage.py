@@ -45,7 +45,7 @@ class UsageStore:
         self._database = database
 
     def sums(
-        self, unit: Unit, first: int, last: int, by: Sequence[str], only: Mapping[str, str]
+        self, unit: Unit, first: int, last: int, by: Sequence[str], only: Mapping[str, str | int]
     ) -> list[dict[str, Any]]:
         """Return sums over a range of time, one row per group.
 
@@ -79,7 +79,7 @@ class UsageStore:
         ]
 
     def latencies(
-        self, first_day: int, last_day: int, by: Sequence[str], only: Mapping[str, str]
+        self, first_day: int, last_day: int, by: Sequence[str], only: Mapping[str, str | int]
     ) -> list[dict[str, Any]]:
         """Return how many answers took how long, one row per group.
 
@@ -114,7 +114,7 @@ class UsageStore:
         ]
 
     def extent(
-        self, first_day: int, last_day: int, only: Mapping[str, str]
+        self, first_day: int, last_day: int, only: Mapping[str, str | int]
     ) -> tuple[int, int, int, int] | None:
         """Tell what there is without looking at requests.
 
@@ -137,7 +137,7 @@ class UsageStore:
         self,
         since: float,
         until: float,
-        only: Mapping[str, str],
+        only: Mapping[str, str | int],
         *,
         limit: int,
         before: tuple[float, int] | None = None,
@@ -185,5 +185,5 @@ class UsageStore:
 _KINDS = ("first_", "whole_")
 
 
-def _only(table: sqlalchemy.Table, only: Mapping[str, str]) -> list[ColumnElement[bool]]:
+def _only(table: sqlalchemy.Table, only: Mapping[str, str | int]) -> list[ColumnElement[bool]]:
     return [table.c[name] == value for name, value in only.items()]

@@ -1,0 +1,324 @@
+"""The ledger as the rest of the program sees it.
+
+``note`` takes the entry of a request that has ended: it is counted for metrics and budgets at once
+and written by the writer's thread soon. Reports and lists block, so they are asked from threads.
+The database may open late, or not at all: nothing here fails for that but the questions.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from app.errors import AppError
+from app.ledger.budget import Budget, Level, Purse, Standing
+from app.ledger.days import day_of, hour_of, start_of
+from app.ledger.entry import Entry
+from app.ledger.metrics import Metrics
+from app.ledger.query import HOURS_KEPT, ListQuery, UsageQuery
+from app.ledger.report import COLUMN, Report, build_report
+from app.ledger.writer import Store, Writer, WriterState
+
+if TYPE_CHECKING:
+    from app.store.ledger import LedgerStore
+
+__all__ = ["Ledger", "Retention", "list_page", "request_detail", "usage_report"]
+
+_log = logging.getLogger("dragoman.ledger")
+
+_LATENCY_COLUMNS: Final = frozenset({"day", "provider", "account", "model"})
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What is kept."""
+
+    days: int = 400
+    max_bytes: int = 2 * 1024**3
+    """The oldest requests go when the ledger takes more; two gigabytes are some three million."""
+
+
+class Ledger:
+    """See the module. States: new → running (``start``) → closed (``close``)."""
+
+    def __init__(
+        self,
+        *,
+        spill: Path | None,
+        retention: Callable[[], Retention] = Retention,
+        budgets: Iterable[Budget] = (),
+        level_changed: Callable[[Standing], None] | None = None,
+        now: Callable[[], float] = time.time,
+        every_s: float = 0.5,
+    ) -> None:
+        """Prepare; entries are taken from now on, and wait in memory.
+
+        Args:
+            spill: file for entries that cannot be written at the end, in the data folder.
+            retention: what is kept, asked about hourly.
+            budgets: see ``set_budgets``.
+            level_changed: told when a budget reaches ``warn`` or ``stop``, on the thread of
+                ``note``.
+            now: the clock, epoch seconds.
+            every_s: how long entries are gathered before a write, in seconds.
+        """
+        self.metrics = Metrics()
+        self._retention = retention
+        self._now = now
+        self._level_changed = level_changed
+        self._lock = threading.Lock()
+        self._purse = Purse(budgets)
+        self._levels: dict[str, Level] = {}
+        self._store: LedgerStore | None = None
+        self._open: Callable[[], LedgerStore] | None = None
+        self._writer = Writer(self._opened, spill=spill, tidy=self._tidy, now=now, every_s=every_s)
+
+    def start(self, open_store: Callable[[], LedgerStore]) -> None:
+        """Begin to write.
+
+        Args:
+            open_store: returns the store over a migrated database; called in the writer's thread,
+                and again later when it raises ``AppError``.
+        """
+        self._open = open_store
+        self._writer.start()
+
+    def note(self, entry: Entry) -> None:
+        """Take the entry of a request. Never waits for the database, and never fails for it."""
+        self.metrics.note(entry)
+        self._writer.add(entry)
+        changed: list[Standing] = []
+        with self._lock:
+            if self._purse.budgets:
+                tokens = 0 if entry.tokens is None else entry.tokens.total
+                worth = (entry.cost or 0) if entry.worth else 0
+                day = day_of(entry.at)
+                self._purse.add(
+                    day,
+                    entry.key_id,
+                    entry.provider,
+                    cost=entry.spent,
+                    worth=worth,
+                    tokens=tokens,
+                )
+                changed = self._risen(day)
+        if self._level_changed is not None:
+            for standing in changed:
+                self._level_changed(standing)
+
+    def close(self, grace_s: float = 5.0) -> None:
+        """Write all that waits; blocks for ``grace_s`` and a little more at most."""
+        self._writer.close(grace_s)
+
+    @property
+    def state(self) -> WriterState:
+        """How the writing goes."""
+        return self._writer.state
+
+    def flush(self, timeout_s: float = 10.0) -> bool:
+        """Wait until all entries so far are written; tell whether they are."""
+        return self._writer.flush(timeout_s)
+
+    # --- questions; all of them block and raise AppError when there is no database ----------------
+
+    def usage(self, query: UsageQuery) -> Report:
+        """Return a report."""
+        return usage_report(self._asked(), query)
+
+    def page(self, query: ListQuery) -> dict[str, Any]:
+        """Return a page of requests; see ``list_page``."""
+        return list_page(self._asked(), query)
+
+    def request(self, name: str) -> dict[str, Any] | None:
+        """Return a request with its attempts; see ``request_detail``."""
+        return request_detail(self._asked(), name)
+
+    # --- budgets ---------------------------------------------------------------------------------
+
+    def set_budgets(self, budgets: Iterable[Budget]) -> None:
+        """Take other budgets, and count what was used this month; blocks.
+
+        Raises:
+            AppError: there is no database; the budgets hold from now on, counting from nothing.
+        """
+        purse = Purse(budgets)
+        if self._store is None:
+            with self._lock:
+                self._purse, self._levels = purse, {}
+            return
+        self._writer.flush(2.0)
+        with self._lock:
+            self._purse, self._levels = purse, {}
+        self._count_month(self._store)
+
+    def standings(self) -> tuple[Standing, ...]:
+        """Return how each budget stands now."""
+        with self._lock:
+            return self._purse.standings(day_of(self._now()))
+
+    def refusal(self, key_id: str, provider: str | None = None) -> AppError | None:
+        """Return why a request may not be served, if a budget forbids it.
+
+        Args:
+            key_id: of the caller; empty for none.
+            provider: whom it would go to; None before that is chosen.
+        """
+        with self._lock:
+            if not self._purse.budgets:
+                return None
+            now = self._now()
+            standing = self._purse.stopped(day_of(now), key_id, provider)
+        if standing is None:
+            return None
+        return AppError(
+            standing.sentence,
+            code="budget_exceeded",
+            status=429,
+            retry_after_s=max(1.0, standing.resets_at - now),
+            hint="Raise the budget in the settings, or wait until it begins anew.",
+        )
+
+    def _risen(self, day: int) -> list[Standing]:
+        """Return the budgets whose level has become another, and worse, since last asked."""
+        changed = []
+        for standing in self._purse.standings(day):
+            name, level = standing.budget.name, standing.level
+            if self._levels.get(name, "ok") != level:
+                self._levels[name] = level
+                if level != "ok":
+                    changed.append(standing)
+        return changed
+
+    def _count_month(self, store: LedgerStore) -> None:
+        if not self._purse.budgets:
+            return
+        today = day_of(self._now())
+        first = today // 100 * 100 + 1
+        rows = store.usage.sums("day", first, today, ("day", "key_id", "provider"), {})
+        with self._lock:
+            self._purse.load(rows)
+
+    # --- the writer's thread -----------------------------------------------------------------------
+
+    def _opened(self) -> Store:
+        if self._open is None:
+            raise AppError("The ledger has not been started.", code="store_unavailable")
+        store = self._open()
+        self._count_month(store)
+        self._store = store
+        return store
+
+    def _tidy(self, _store: Store) -> None:
+        store = self._store
+        if store is None:
+            return
+        kept, now = self._retention(), self._now()
+        first_day = day_of(now - kept.days * 86_400)
+        removed = store.expire(start_of(first_day), first_day, hour_of(now) - HOURS_KEPT)
+        removed += store.shrink(kept.max_bytes)
+        if removed:
+            _log.info("%d old requests were removed from the ledger", removed)
+
+    def _asked(self) -> LedgerStore:
+        if self._store is None:
+            trouble = self._writer.state.sentence
+            raise AppError(
+                trouble or "The ledger is still opening.", code="store_unavailable", status=503
+            )
+        return self._store
+
+
+def usage_report(store: LedgerStore, query: UsageQuery) -> Report:
+    """Return a report. Times are not kept by key and program, nor by the hour.
+
+    Raises:
+        AppError: the database cannot be used.
+    """
+    column = COLUMN[query.by]
+    rows = store.usage.sums(query.unit, query.first, query.last, (column,), query.only)
+    latencies: Sequence[Mapping[str, Any]] = ()
+    if query.unit == "day" and column in _LATENCY_COLUMNS and query.only.keys() <= _LATENCY_COLUMNS:
+        latencies = store.usage.latencies(query.first, query.last, (column,), query.only)
+    return build_report(
+        query.by,
+        rows,
+        latencies,
+        first=query.first,
+        last=query.last,
+        since=query.since,
+        until=query.until,
+        only=query.only,
+    )
+
+
+def list_page(store: LedgerStore, query: ListQuery) -> dict[str, Any]:
+    """Return ``requests`` (the newest first) and ``next``, the cursor of the page after, or None.
+
+    Raises:
+        AppError: the database cannot be used.
+    """
+    nothing: dict[str, Any] = {"requests": [], "next": None}
+    since, until = query.since, query.until
+    summed = {name: query.only[name] for name in COLUMN.values() if name in query.only}
+    if summed:
+        # The sums say where to look: filters that nothing meets would walk through everything.
+        first, last = day_of(max(since, 0.0)), day_of(until)
+        extent = store.usage.extent(first, last, summed)
+        if extent is None or (query.failed and not extent[1]):
+            return nothing
+        since = max(since, start_of(extent[2]))
+    rows = store.usage.page(
+        since,
+        until,
+        query.only,
+        limit=query.limit + 1,
+        before=query.before,
+        failed=query.failed,
+    )
+    more = len(rows) > query.limit
+    rows = rows[: query.limit]
+    cursor = f"{rows[-1]['at']!r}:{rows[-1]['seq']}" if more else None
+    return {"requests": [_shown(row) for row in rows], "next": cursor}
+
+
+def request_detail(store: LedgerStore, name: str) -> dict[str, Any] | None:
+    """Return a request with ``tries`` (its attempts) and ``trace``; None when it is not there.
+
+    Raises:
+        AppError: the database cannot be used.
+    """
+    found = store.usage.request(name)
+    if found is None:
+        return None
+    row, tries = found
+    shown = _shown(row)
+    shown["trace"] = _json(row["trace"])
+    shown["tries"] = [
+        {key: value for key, value in one.items() if key not in ("request", "losses")}
+        | {"losses": _json(one["losses"])}
+        for one in tries
+    ]
+    return shown
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {key: row[key] for key in row if key not in ("seq", "cost", "losses", "trace")}
+    shown["losses"] = _json(row["losses"])
+    shown["cost_usd"] = None if row["cost"] is None else row["cost"] / 1e6
+    return shown
+
+
+def _json(text: str) -> Any:
+    if not text:
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        return text
