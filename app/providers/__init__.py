@@ -6,6 +6,7 @@ from app.providers.claude import CLAUDE
 from app.providers.codex import CODEX
 from app.providers.compatible import compatible
 from app.providers.copilot import COPILOT
+from app.providers.ctonew import CTONEW
 from app.providers.demo import DEMO
 from app.providers.gemini import GEMINI
 from app.providers.openai import OPENAI
@@ -14,6 +15,7 @@ __all__ = [
     "CLAUDE",
     "CODEX",
     "COPILOT",
+    "CTONEW",
     "DEMO",
     "PROVIDERS",
     "Credential",
@@ -23,6 +25,6 @@ __all__ = [
 ]
 
 PROVIDERS: dict[str, Provider] = {
-    p.id: p for p in (ANTHROPIC, CLAUDE, OPENAI, CODEX, COPILOT, GEMINI, DEMO)
+    p.id: p for p in (ANTHROPIC, CLAUDE, OPENAI, CODEX, COPILOT, GEMINI, CTONEW, DEMO)
 }
 """Built-in services by id, in the order in which they are shown."""

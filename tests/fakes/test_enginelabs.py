@@ -91,7 +91,9 @@ def test_the_command_lines_refresh_tokens_work_once(labs, clock):
 
 async def connect(server, path, **more):
     headers = {"origin": PAGE, "cookie": "__client=x", **more}
-    return await websocket_connect(HTTPRequest(f"ws://127.0.0.1:{server.port}{path}", headers))
+    return await websocket_connect(
+        HTTPRequest(f"ws://127.0.0.1:{server.port}{path}", headers=headers)
+    )
 
 
 async def read(socket):
