@@ -9,9 +9,12 @@ import typer
 
 from app import __version__
 from app.cli import (
+    accounts,
     config,
     doctor,
     keys,
+    login,
+    logout,
     logs,
     models,
     quota,
@@ -45,6 +48,9 @@ def build() -> typer.Typer:
         restart.restart,
         status.status,
         logs.logs,
+        login.login,
+        logout.logout,
+        accounts.accounts,
         models.models,
         quota.quota,
         doctor.doctor,
