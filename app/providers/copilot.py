@@ -294,14 +294,23 @@ class _Copilot:
         if credential is None:
             return HttpRequest("GET", f"{base_url}/models")
         _, family = self._of(credential)
-        base = credential.facts.get("api") or base_url
-        return HttpRequest("GET", f"{base}/models", family.headers)
+        return HttpRequest("GET", f"{self._api(credential) or base_url}/models", family.headers)
 
     def shape(self, asked: Asked) -> Shaped:
         if asked.credential is None:
             return shape_call(asked, DIRECT.headers, "")
         _, family = self._of(asked.credential)
-        return shape_call(asked, family.headers, asked.credential.facts.get("api", ""))
+        return shape_call(asked, family.headers, self._api(asked.credential))
+
+    def _api(self, credential: Credential) -> str:
+        """Return where an account's calls go; empty for the address that all accounts share.
+
+        A token that was taken over from another program does not say; that of an organisation's
+        own server must still go nowhere else.
+        """
+        github, _ = self._of(credential)
+        shared = "" if github.host == self.github.host else github.copilot
+        return credential.facts.get("api") or shared
 
     def quota(self, credential: Credential) -> Steps[Quota]:
         """Ask what is left, with the GitHub token in either family.

@@ -14,6 +14,7 @@ from app.http import HttpReply, Limits
 from app.providers.base import Credential
 from app.providers.copilot import COPILOT, DIRECT, EDITOR, GITHUB, classify, copilot
 from app.providers.github import GitHub
+from app.providers.shaping import Asked
 from app.providers.signin import NOT_ALLOWED, SIGN_IN_AGAIN, Answered
 from app.routing.failover import cooldown_for, may_try_next
 from tests.fakes.basic import Clock
@@ -363,6 +364,21 @@ async def test_the_callers_own_fields_do_not_travel(world):
         assert "x-api-key" not in seen
         assert seen["user-agent"].startswith("dragoman/")
         assert seen["anthropic-beta"] == "interleaved-thinking-2025-05-14"
+
+
+@pytest.mark.parametrize(
+    ("host", "base"),
+    [("github.com", ""), ("company.ghe.com", "https://copilot-api.company.ghe.com")],
+)
+def test_a_token_from_elsewhere_goes_to_the_server_that_gave_it(host, base):
+    facts = {"family": "direct", "host": host}
+    credential = Credential("gho_x", "oauth", facts=facts)
+    call = Asked(
+        "openai_chat", "generate", "gpt-4.1", b'{"messages":[]}', False, "/", (), credential
+    )
+    assert COPILOT.shape(call).base_url == base
+    models = COPILOT.list_models(COPILOT.base_url, credential).url
+    assert models == f"{base or COPILOT.base_url}/models"
 
 
 # What refusals mean

@@ -528,3 +528,32 @@ def test_httpx_is_not_imported_before_it_is_needed():
     code = "import sys, app.upstream.client; print('httpx' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+# The way of an address, for WebSockets
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "found"),
+    [
+        ("https://far.test/x", None, "http://env.test:1"),
+        ("https://near.test/x", None, None),
+        ("https://far.test/x", "direct", None),
+        ("https://far.test/", "socks5://p:2", "socks5://p:2"),
+        ("http://localhost:1/", "socks5://p:2", None),
+    ],
+)
+async def test_the_way_of_an_address_is_that_of_a_call(make, url, proxy, found):
+    environment = Environment({"https": "http://env.test:1"}, lambda host: host == "near.test")
+    client = make(environment=lambda: environment)
+    way = await client.way(url, proxy)
+    assert way.proxy == found
+    assert way.context is (await client.way("https://other.test/")).context
+
+
+@pytest.mark.parametrize(
+    ("url", "code"), [("http://127.0.0.1:8317/", "self_target"), ("wss://far.test/", "invalid_url")]
+)
+async def test_an_address_that_may_not_be_called_has_no_way(make, url, code):
+    client = make(forbidden=frozenset({("127.0.0.1", 8317)}))
+    assert (await failure(client.way(url))).code == code

@@ -11,8 +11,7 @@ import tornado.websocket
 
 from app.errors import UpstreamError
 from app.upstream import tls
-from app.upstream.client import Client, ClientSettings, Way
-from app.upstream.proxies import Environment
+from app.upstream.client import Way
 from app.upstream.websocket import HandshakeRefused, open_websocket
 from tests.upstream.certificates import Authority
 
@@ -330,27 +329,3 @@ async def test_a_proxy_that_is_not_there_is_named():
     error = await failure("ws://far.test:1/", plain(f"http://127.0.0.1:{port}"))
     assert error.code == "upstream_unreachable"
     assert "proxy" in error.message
-
-
-# The way of an address
-
-
-async def test_the_client_tells_how_an_address_is_reached():
-    environment = Environment({"https": "http://env.test:1"}, lambda host: host == "near.test")
-    client = Client(
-        ClientSettings(forbidden=frozenset({("127.0.0.1", 8317)})),
-        environment=lambda: environment,
-    )
-    try:
-        assert (await client.way("https://far.test/x")).proxy == "http://env.test:1"
-        assert (await client.way("https://near.test/x")).proxy is None
-        assert (await client.way("https://far.test/x", "direct")).proxy is None
-        assert (await client.way("https://far.test/", "socks5://p:2")).proxy == "socks5://p:2"
-        assert (await client.way("http://localhost:1/", "socks5://p:2")).proxy is None
-        with pytest.raises(UpstreamError) as caught:
-            await client.way("http://127.0.0.1:8317/")
-        assert caught.value.code == "self_target"
-        with pytest.raises(UpstreamError):
-            await client.way("wss://far.test/")
-    finally:
-        await client.aclose()
