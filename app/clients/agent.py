@@ -118,6 +118,8 @@ class Target:
     path: PurePath
     format: FormatName
     changes: tuple[Change, ...]
+    rather: tuple[PurePath, ...] = ()
+    """Files of the same meaning that are taken instead where one is there."""
 
 
 @dataclass(frozen=True, slots=True)

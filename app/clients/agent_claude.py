@@ -49,7 +49,7 @@ CLAUDE_CODE = Agent(
         "Settings of a project or of a company (managed settings) go before the user's.",
         "The claude.ai sign-in of Claude Code is not used while it is connected; web search runs "
         "only where the model's own service offers it.",
-        "A model that is chosen with /model is kept in its settings and goes before ours.",
+        "A model that is chosen with /model or --model goes before the one that is named here.",
     ),
     facts=(
         Fact(

@@ -34,9 +34,9 @@ def _targets(machine: Machine, address: Address, models: Models) -> tuple[Target
     if small is not None:
         entries.append(_entry("Dragoman small", small, address, ["summarize"]))
     changes = [
-        Change(("name",), "Local config"),
-        Change(("version",), "1.0.0"),
-        Change(("schema",), "v1"),
+        Change(("name",), "Local config", optional=True),
+        Change(("version",), "1.0.0", optional=True),
+        Change(("schema",), "v1", optional=True),
     ]
     changes += [Change(("models", Entry("name", entry["name"])), entry) for entry in entries]
     return (Target(_folder(machine) / "config.yaml", "yaml", tuple(changes)),)

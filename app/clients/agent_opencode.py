@@ -45,7 +45,9 @@ def _values(address: Address, models: Models) -> dict[Path, Any]:
 
 def _targets(machine: Machine, address: Address, models: Models) -> tuple[Target, ...]:
     changes = tuple(Change(path, value) for path, value in _values(address, models).items())
-    return (Target(_folder(machine) / "opencode.json", "jsonc", changes),)
+    folder = _folder(machine)
+    rather = (folder / "opencode.jsonc",)  # is merged last
+    return (Target(folder / "opencode.json", "jsonc", changes, rather),)
 
 
 def _environment(address: Address, models: Models) -> Mapping[str, str]:
@@ -67,7 +69,7 @@ OPENCODE = Agent(
     limits=(
         "It has no list of models of its own for us: only those that are served at the moment of "
         "connecting are offered; connect again after adding accounts.",
-        "Settings of a project go before the global ones, opencode.jsonc before opencode.json.",
+        "Settings of a project go before the global ones.",
     ),
     facts=(
         Fact(

@@ -38,9 +38,11 @@ def _targets(machine: Machine, address: Address, models: Models) -> tuple[Target
         "available_models": [_model(model) for model in models.listed()],
     }
     changes = [Change(("language_models", "openai_compatible", _NAME), provider)]
-    for role, name in models.roles.items():
-        for key in _PLACES[role]:
-            changes.append(Change(("agent", key), {"provider": _NAME, "model": name}))
+    changes += [
+        Change(("agent", key), {"provider": _NAME, "model": name})
+        for role, name in models.roles.items()
+        for key in _PLACES[role]
+    ]
     return (Target(_folder(machine) / "settings.json", "jsonc", tuple(changes)),)
 
 

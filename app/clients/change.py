@@ -59,6 +59,8 @@ class Change:
     path: Path
     value: Any
     """Text, number, truth value, or lists and dictionaries of these."""
+    optional: bool = False
+    """Set only where nothing stands: what a file must have, whoever wrote it."""
 
 
 class SyntaxFault(Exception):

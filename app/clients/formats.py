@@ -120,6 +120,8 @@ def changed(
     former = []
     for change in changes:
         old = get(document.value, change.path)
+        if change.optional and old is not ABSENT and old is not None:
+            continue
         former.append(Former(change.path, change.value, old, _depth(document.value, change.path)))
         if old is ABSENT or not same(old, change.value):
             wanted = placed(document.value, change.path, change.value)
