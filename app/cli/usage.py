@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlencode
 
 import typer
@@ -19,6 +19,9 @@ from app.cli.running import client_of, find_running, places
 from app.cli.status import JsonOption
 from app.cli.terminal import note, render_span, say, show_json, show_table
 from app.errors import AppError, RequestError
+
+if TYPE_CHECKING:
+    from app.ledger.query import UsageQuery
 
 __all__ = ["render_bar", "usage"]
 
@@ -64,27 +67,28 @@ def usage(
 
 
 def _ask(fields: Mapping[str, str]) -> dict[str, Any]:
+    from app.ledger.query import usage_query
+
     try:
-        record = find_running(places())
-        if record is not None:
-            found: dict[str, Any] = client_of(record).get(f"/admin/usage?{urlencode(fields)}")
-            return found
-        return _read_here(fields)
+        query = usage_query(fields, time.time())
     except RequestError as error:
         raise typer.BadParameter(error.message.replace("`", "")) from None
+    record = find_running(places())
+    if record is None:
+        return _read_here(query)
+    found: dict[str, Any] = client_of(record).get(f"/admin/usage?{urlencode(fields)}")
+    return found
 
 
-def _read_here(fields: Mapping[str, str]) -> dict[str, Any]:
+def _read_here(query: UsageQuery) -> dict[str, Any]:
     """Return what ``/admin/usage`` would answer."""
     from app.configfile import load_file, locate
     from app.ledger.ledger import usage_report
-    from app.ledger.query import usage_query
     from app.ledger.report import report_json
     from app.store.database import Database
     from app.store.keys import Keys
     from app.store.ledger import LedgerStore
 
-    query = usage_query(fields, time.time())
     url = load_file(locate(None, os.environ), os.environ).database.url
     if url is not None and (missing := url.missing(os.environ)):
         raise AppError(
