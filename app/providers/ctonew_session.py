@@ -150,7 +150,8 @@ def sign_in_web(sites: Sites, typed: str) -> Steps[Granted]:
         UpstreamError: cto.new failed.
     """
     cookie = parse_cookie(typed)
-    session, cookie = yield from _find_session(sites, cookie)
+    asked, cookie = yield from _clerk(sites, "GET", "/v1/client", cookie)
+    session = _session_in(asked.reply)
     organization, cookie = yield from _find_organization(sites, cookie)
     answered, cookie = yield from _exchange(sites, cookie, session.id, organization)
     if answered.reply.status != 200:
@@ -184,9 +185,9 @@ def _renew_web(sites: Sites, credential: Credential) -> Steps[Credential]:
     looked_up = False
     while True:
         if not session_id:
-            session, cookie = yield from _find_session(sites, credential.renewal)
+            asked, cookie = yield from _clerk(sites, "GET", "/v1/client", credential.renewal)
             credential = yield from _rotated(credential, cookie)
-            session_id, looked_up = session.id, True
+            session_id, looked_up = _session_in(asked.reply).id, True
         answered, cookie = yield from _exchange(sites, credential.renewal, session_id, organization)
         if answered.reply.status == 200:
             facts = {**credential.facts, "session_id": session_id}
@@ -209,12 +210,11 @@ def _rotated(credential: Credential, cookie: str) -> Steps[Credential]:
     return credential
 
 
-def _find_session(sites: Sites, cookie: str) -> Steps[tuple[_Session, str]]:
-    """Return the browser's session, and the cookie that is good from now on."""
-    answered, cookie = yield from _clerk(sites, "GET", "/v1/client", cookie)
-    if answered.reply.status != 200:
-        raise _refused(answered.reply, "tell the session")
-    client = object_in(read_object(answered.reply, _CLERK), "response")
+def _session_in(reply: HttpReply) -> _Session:
+    """Return the browser's session, from what Clerk says of the browser."""
+    if reply.status != 200:
+        raise _refused(reply, "tell the session")
+    client = object_in(read_object(reply, _CLERK), "response")
     listed = client.get("sessions")
     rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
     last = text_in(client, "last_active_session_id")
@@ -223,7 +223,7 @@ def _find_session(sites: Sites, cookie: str) -> Steps[tuple[_Session, str]]:
     if not session_id:
         raise _signed_out()
     user = object_in(row, "user")
-    return _Session(session_id, text_in(user, "id"), _name_of(user)), cookie
+    return _Session(session_id, text_in(user, "id"), _name_of(user))
 
 
 def _name_of(user: dict[str, Any]) -> str:

@@ -38,8 +38,6 @@ _MARGIN_S = 3.0
 costs five more seconds each time (opencode does the same)."""
 _DEFAULT_INTERVAL_S = 5.0
 _DEFAULT_LIFE_S = 900.0
-_LONGEST_WAIT_S = 60.0
-"""No answer makes the user wait longer than this between polls."""
 _MOST_MISSES = 5
 """Polls in a row that may fail by the network or the service before the sign-in is given up."""
 _FORM: Headers = (
@@ -135,7 +133,7 @@ def _poll(github: GitHub, form: bytes, interval_s: float, expires_at: float) -> 
     request = HttpRequest("POST", f"{github.web}/login/oauth/access_token", _FORM, form)
     misses = 0
     while True:
-        now = yield from wait(min(interval_s + _MARGIN_S, _LONGEST_WAIT_S))
+        now = yield from wait(interval_s + _MARGIN_S)
         if now >= expires_at:
             raise _too_late(github)
         try:

@@ -210,6 +210,32 @@ async def test_a_plan_that_cannot_be_learned_does_not_cost_the_sign_in(world):
         assert granted.credential.facts["api"] == w.url
 
 
+def after_the_name():
+    """Return the steps of a sign-in up to the question for the plan."""
+    steps = COPILOT.sign_ins["device"].run("")
+    next(steps)
+    begun = b'{"device_code":"d","user_code":"u"}'
+    steps.send(Answered(HttpReply(200, (), begun), 0.0))
+    steps.send(Answered(HttpReply(0), 0.0))
+    steps.send(Answered(HttpReply(0), 8.0))
+    steps.send(Answered(HttpReply(200, (), b'{"access_token":"gho_x"}'), 8.0))
+    asked = steps.send(Answered(HttpReply(200, (), b'{"id":1,"login":"mona"}'), 8.0))
+    assert asked.url == "https://api.github.com/copilot_internal/user"
+    return steps
+
+
+def test_a_broken_network_does_not_cost_a_sign_in_that_is_through():
+    with pytest.raises(StopIteration) as stopped:
+        after_the_name().throw(UpstreamError("gone"))
+    assert stopped.value.value.credential.secret == "gho_x"
+
+
+def test_a_token_that_is_revoked_at_once_does():
+    with pytest.raises(AccountError) as caught:
+        after_the_name().send(Answered(HttpReply(401), 8.0))
+    assert caught.value.code == SIGN_IN_AGAIN
+
+
 # Renewing
 
 
@@ -381,6 +407,13 @@ def test_a_token_from_elsewhere_goes_to_the_server_that_gave_it(host, base):
     assert models == f"{base or COPILOT.base_url}/models"
 
 
+def test_a_call_without_a_sign_in_is_shaped_all_the_same():
+    call = Asked("openai_chat", "generate", "gpt-4.1", b'{"messages":[]}', False, "/", (), None)
+    shaped = COPILOT.shape(call)
+    assert (shaped.base_url, shaped.headers[: len(DIRECT.headers)]) == ("", DIRECT.headers)
+    assert COPILOT.list_models("https://x").url == "https://x/models"
+
+
 # What refusals mean
 
 
@@ -493,6 +526,23 @@ async def test_a_plan_without_a_limit_shows_no_percentage(world):
     async with world() as w:
         credential = (await w.sign_in("device", User(unlimited=True))).credential
         assert (await w.drive.run(w.provider.quota_steps(credential))).windows == ()
+
+
+def quota_of(**snapshots):
+    steps = COPILOT.quota_steps(Credential("gho_x", "oauth", facts={"family": "direct"}))
+    next(steps)
+    body = json.dumps({"quota_snapshots": snapshots}).encode()
+    with pytest.raises(StopIteration) as stopped:
+        steps.send(Answered(HttpReply(200, (), body), 1.0))
+    return stopped.value.value
+
+
+def test_a_percentage_is_taken_where_there_are_no_numbers():
+    premium, chat = quota_of(
+        premium_interactions={"percent_remaining": 12.5, "entitlement": 0}, chat={"remaining": 3}
+    ).windows
+    assert (premium.used_percent, premium.left) == (87.5, None)
+    assert (chat.used_percent, chat.left, chat.exhausted) == (None, 3, False)
 
 
 async def test_a_spent_free_plan_is_closed():

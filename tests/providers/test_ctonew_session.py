@@ -239,6 +239,16 @@ def test_a_refusal_that_rotates_the_cookie_is_kept_too():
         steps.send(Answered(HttpReply(0), 100.0))
 
 
+def test_a_look_up_that_fails_keeps_the_cookie_that_came_with_it():
+    steps = renewing()
+    steps.send(clerk_says(404))
+    other = jwt({"rotating_token": "s"})
+    step = steps.send(clerk_says(503, b"", ("set-cookie", f"__client={other}")))
+    assert step.credential.renewal == other
+    with pytest.raises(UpstreamError, match="tell the session"):
+        steps.send(Answered(HttpReply(0), 100.0))
+
+
 @pytest.mark.parametrize(
     "set_cookie",
     ["__client=; Max-Age=0", "__client_uat=17; Path=/", "__client=garbage; Path=/", "x"],

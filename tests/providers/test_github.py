@@ -158,6 +158,18 @@ async def test_an_unknown_application_is_named_as_the_reason(signing_in):
     assert caught.value.code == "device_flow_unknown"
 
 
+@pytest.mark.parametrize("body", [b"{}", b'{"device_code":"d"}', b'{"user_code":"u"}'])
+async def test_a_beginning_without_codes_is_a_failure(signing_in, body):
+    with pytest.raises(UpstreamError, match="ended the sign-in") as caught:
+        await signing_in(script=((200, {}, body),))
+    assert caught.value.code == "sign_in_failed"
+
+
+async def test_a_server_that_fails_at_the_beginning_is_named(signing_in):
+    with pytest.raises(UpstreamError, match="could not begin the sign-in"):
+        await signing_in(script=((502, {}, b"<html>"),))
+
+
 async def test_another_error_is_shown_in_the_servers_words(signing_in):
     with pytest.raises(UpstreamError, match="invalid_scope"):
         await signing_in(scope="repo")
@@ -207,6 +219,13 @@ async def test_the_account_is_told_by_number_and_name(clock, fake):
         with pytest.raises(AccountError) as caught:
             await drive.run(who(server(up.url), "gho_unknown"))
         assert caught.value.code == SIGN_IN_AGAIN
+
+
+def test_a_user_without_a_number_is_no_answer():
+    steps = who(server("https://github.com"), "gho_x")
+    next(steps)
+    with pytest.raises(UpstreamError):
+        steps.send(Answered(HttpReply(200, (), b'{"login":"x"}'), 0.0))
 
 
 @pytest.mark.parametrize(
