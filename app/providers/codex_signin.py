@@ -258,12 +258,10 @@ def _read_device(reply: HttpReply) -> tuple[str, str, float]:
     flow, code = body.get("device_auth_id"), body.get("user_code") or body.get("usercode")
     if not isinstance(flow, str) or not isinstance(code, str) or not flow or not code:
         raise UpstreamError("OpenAI answered no device code.", code="upstream_protocol")
-    interval = read_number(body.get("interval"))
-    return (
-        flow,
-        code,
-        interval if interval is not None and interval > 0 else (profile.DEVICE_INTERVAL_S),
-    )
+    interval_s = read_number(body.get("interval"))
+    if interval_s is None or interval_s <= 0:
+        interval_s = profile.DEVICE_INTERVAL_S
+    return flow, code, interval_s
 
 
 def _read_pending(reply: HttpReply) -> float:

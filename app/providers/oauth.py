@@ -24,11 +24,11 @@ from urllib.parse import parse_qsl, quote, urlencode
 import msgspec
 
 from app.canonical.parts import Json, JsonObject
-from app.errors import AccountError, AppError, BugError, RequestError, UpstreamError
+from app.errors import AccountError, AppError, RequestError, UpstreamError
 from app.http import Headers, HttpReply, HttpRequest
 from app.providers.base import USER_AGENT
 from app.providers.moment import read_number
-from app.providers.signin import NOT_ALLOWED, SIGN_IN_AGAIN, Steps, ask, wait
+from app.providers.signin import NOT_ALLOWED, SIGN_IN_AGAIN, Answered, Steps, ask, wait
 
 __all__ = [
     "Tokens",
@@ -233,21 +233,23 @@ def ask_tokens(
         AccountError: the service refused; see the module.
         UpstreamError: it failed, or could not be understood.
     """
-    pauses: tuple[float | None, ...] = (*RENEWAL_WAITS_S, None) if renewing else (None,)
-    for pause in pauses:
+    for pause in RENEWAL_WAITS_S if renewing else ():
         try:
             answered = yield from ask(request)
         except UpstreamError:
-            if pause is None:
-                raise
-        else:
-            status = answered.reply.status
-            if 200 <= status < 300:
-                return parse_tokens(answered.reply, answered.now, title), answered.now
-            if status < 500 or pause is None:
-                raise token_refusal(answered.reply, title, renewing=renewing, secrets=secrets)
+            answered = None  # the network broke
+        if answered is not None and answered.reply.status < 500:
+            return _tokens_in(answered, title, renewing, secrets)
         yield from wait(pause)
-    raise BugError("the last attempt returns or raises")
+    return _tokens_in((yield from ask(request)), title, renewing, secrets)
+
+
+def _tokens_in(
+    answered: Answered, title: str, renewing: bool, secrets: Iterable[str]
+) -> tuple[Tokens, float]:
+    if 200 <= answered.reply.status < 300:
+        return parse_tokens(answered.reply, answered.now, title), answered.now
+    raise token_refusal(answered.reply, title, renewing=renewing, secrets=secrets)
 
 
 # --- refusals ------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from app.errors import AccountError, RequestError, UpstreamError
 from app.providers import CLAUDE
 from app.providers.base import USER_AGENT
-from app.providers.credential import Credential
+from app.providers.credential import Credential, Identity
 from app.providers.signin import NOT_ALLOWED, SIGN_IN_AGAIN, Listen, Pkce
 from tests.fakes.basic import Clock
 from tests.fakes.identity import ClaudeIdentity, Person, claude_at
@@ -150,6 +150,44 @@ async def test_tokens_are_kept_when_the_profile_cannot_be_read():
     assert granted.identity.name == "ada@example.test"
     assert granted.identity.id
     assert granted.identity.plan == ""
+
+
+async def test_tokens_are_kept_when_the_profile_does_not_know_them_yet():
+    async with signing_in() as (service, drive):
+        service.more = lambda call: (_ for _ in ()).throw(
+            service.api_refusal(401, "authentication_error", "Invalid bearer token")
+        )
+        granted = await drive.sign_in()
+    assert granted.credential.renewal
+    assert granted.identity.name == "ada@example.test"
+
+
+async def test_an_account_that_nobody_names_has_no_identity():
+    async with signing_in() as (service, drive):
+        answer = service.token_answer
+        kept = ("access_token", "refresh_token", "expires_in")
+        service.token_answer = lambda grant: {key: answer(grant)[key] for key in kept}
+        service.more = lambda call: service.json({"account": {"uuid": ""}, "organization": None})
+        granted = await drive.sign_in()
+    assert granted.identity == Identity("")
+    assert granted.credential.facts == {}
+
+
+@pytest.mark.parametrize(
+    ("account", "organization", "plan"),
+    [
+        ({}, {"organization_type": "claude_team"}, "team"),
+        ({"has_claude_max": True, "has_claude_pro": True}, {}, "max"),
+        ({"has_claude_pro": True}, {"organization_type": "other"}, "pro"),
+        ({"has_claude_pro": "yes"}, None, ""),
+        (None, {"organization_type": 5}, ""),
+    ],
+)
+async def test_the_plan_is_read_where_the_profile_tells_it(account, organization, plan):
+    async with signing_in() as (service, drive):
+        told = {"account": account, "organization": organization}
+        service.more = lambda call: service.json(told)
+        assert (await drive.sign_in()).identity.plan == plan
 
 
 async def test_a_suspended_account_is_not_taken():

@@ -240,6 +240,38 @@ async def test_an_answer_without_a_device_code_is_not_understood(body):
         assert isinstance(await refused(drive, device(drive)), UpstreamError)
 
 
+async def test_a_service_that_cannot_give_out_a_code_now_is_asked_later():
+    async with signing_in() as (service, drive):
+        service._begin = lambda _: (_ for _ in ()).throw(service.failure("server"))
+        assert isinstance(await refused(drive, device(drive)), UpstreamError)
+
+
+async def test_a_poll_that_is_refused_otherwise_ends_the_sign_in():
+    async with signing_in() as (service, drive):
+        service._poll = lambda *_: (_ for _ in ()).throw(service.refuse(400, "odd", "Odd"))
+        error = await refused(drive, device(drive))
+    assert (type(error), error.code) == (AccountError, SIGN_IN_AGAIN)
+    assert len(drive.waits) == 1
+
+
+async def test_a_typed_code_without_its_verifier_is_not_understood():
+    async with signing_in() as (service, drive):
+        service._poll = lambda *_: service.json({"authorization_code": "c"})
+        error = await refused(drive, device(drive))
+        assert service.exchanges == 0
+    assert isinstance(error, UpstreamError)
+
+
+@pytest.mark.parametrize(
+    "organizations", [None, [], [5], [{"is_default": False, "title": "x"}], [{"is_default": True}]]
+)
+async def test_a_workspace_without_a_title_has_none(organizations):
+    async with signing_in() as (service, drive):
+        claims = {"https://api.openai.com/auth": {"organizations": organizations}}
+        service.token_answer = lambda grant: {"access_token": jwt(claims), "expires_in": 60}
+        assert (await drive.sign_in()).identity.organization == ""
+
+
 @pytest.mark.parametrize(
     ("given", "waits"), [("5", 8.0), (2, 5.0), (None, 8.0), ("soon", 8.0), (0, 8.0)]
 )
