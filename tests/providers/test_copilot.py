@@ -16,6 +16,7 @@ from app.providers.copilot import COPILOT, DIRECT, EDITOR, GITHUB, classify, cop
 from app.providers.github import GitHub
 from app.providers.shaping import Asked
 from app.providers.signin import NOT_ALLOWED, SIGN_IN_AGAIN, Answered
+from app.routing.catalog import Catalog
 from app.routing.failover import cooldown_for, may_try_next
 from tests.fakes.basic import Clock
 from tests.fakes.copilot import Copilot
@@ -23,6 +24,7 @@ from tests.fakes.github import OPENCODE, User
 from tests.fakes.github import GitHub as FakeGitHub
 from tests.fakes.service import bearer
 from tests.fakes.upstream import Upstream
+from tests.gateway.scripted import Desk, ask_body, gemini_path
 from tests.providers.github_driving import driving
 
 LIMITS = Limits(2, 5, 5, 10)
@@ -359,6 +361,47 @@ async def test_each_model_is_called_where_it_is_served(world, way, stream, model
 )
 def test_a_model_without_a_line_is_called_by_its_name(model, client, dialect):
     assert COPILOT.dialect_for(model, client) == dialect
+
+
+@pytest.mark.parametrize("way", ["device", "device_editor"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("client", ["openai_chat", "openai_responses", "anthropic", "gemini"])
+async def test_every_client_reaches_every_model_through_the_gateway(world, way, stream, client):
+    async with world() as w:
+        credential = (await w.sign_in(way)).credential
+        listed = {"copilot/x": {m.id: m for m in await w.models(credential)}}
+        account = Account("copilot/x", w.provider, "x", w.provider.base_url, credential)
+        desk = Desk(account, catalog=Catalog(listed), send=w.drive.client.send)
+        for model in ("gpt-4.1", "gpt-5-mini", "gpt-5.2-codex", "claude-opus-4.6", "gemini-3-pro"):
+            path = gemini_path(model, stream=stream) if client == "gemini" else None
+            body = ask_body(client, model, stream=stream)
+            seen = await desk.ask(body, client, path, "alt=sse" if path and stream else "")
+            assert seen.status == 200, (model, seen.body)
+            assert desk.outcome.failure is None
+        assert w.copilot.initiators == ["user"] * 5
+
+
+async def test_what_follows_from_a_turn_in_a_tool_loop_is_the_agents(world):
+    async with world() as w:
+        credential = (await w.sign_in("device")).credential
+        listed = {"copilot/x": {m.id: m for m in await w.models(credential)}}
+        account = Account("copilot/x", w.provider, "x", w.provider.base_url, credential)
+        desk = Desk(account, catalog=Catalog(listed), send=w.drive.client.send)
+        tool = {"name": "look", "input_schema": {"type": "object", "properties": {}}}
+        used = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}
+        result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "42"}
+        asked = {"role": "user", "content": "look"}
+        turns = [
+            asked,
+            {"role": "assistant", "content": [used]},
+            {"role": "user", "content": [result]},
+        ]
+        for model in ("gpt-4.1", "gpt-5.2-codex", "claude-opus-4.6"):
+            for messages in (turns[:1], turns):
+                body = {"model": model, "max_tokens": 50, "tools": [tool], "messages": messages}
+                seen = await desk.ask(body, "anthropic")
+                assert seen.status == 200, seen.body
+        assert w.copilot.initiators == ["user", "agent"] * 3
 
 
 async def test_a_call_carries_the_bearer_of_its_family_and_no_other(world):

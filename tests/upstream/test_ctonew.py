@@ -1,15 +1,19 @@
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
+from app.accounts.account import Account
 from app.dialects import DIALECTS
 from app.dialects.base import decode_object
 from app.errors import BugError, UpstreamError
 from app.http import HttpRequest, Limits
+from app.providers.base import ModelFacts
 from app.providers.ctonew import ctonew
 from app.providers.ctonew_session import Sites
 from app.providers.shaping import Asked
+from app.routing.catalog import Catalog
 from app.tasks import cancel_all
 from app.upstream.client import Client
 from app.upstream.ctonew import with_ctonew
@@ -17,6 +21,7 @@ from app.upstream.proxies import Environment
 from tests.fakes.basic import Answered, Clock, Ids, ScriptedSend
 from tests.fakes.clerk import Clerk
 from tests.fakes.enginelabs import BUSY, CLOSE, IDLE, CtoNew, EngineLabs, said
+from tests.gateway.scripted import Desk, ask_body, gemini_path
 from tests.providers.github_driving import Drive
 
 LIMITS = Limits(5, 5, 5)
@@ -437,3 +442,61 @@ async def test_secrets_go_only_where_they_belong(world, labs):
                 assert call.headers["authorization"] == f"Bearer {w.credential.secret}"
                 assert call.headers["origin"] == "https://cto.new"
                 assert w.credential.renewal not in str(call.query)
+
+
+# Through the gateway
+
+
+def desk_of(w, **options):
+    account = Account("ctonew/x", w.provider, "x", w.provider.base_url, w.credential)
+    facts = {"ctonew-gpt_5_4": ModelFacts("ctonew-gpt_5_4", dialects=("openai_chat",))}
+    return Desk(account, catalog=Catalog({account.id: facts}), send=w.send, **options)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("client", ["openai_chat", "openai_responses", "anthropic", "gemini"])
+async def test_every_client_is_answered(world, client, stream):
+    async with world() as w:
+        model = "ctonew-gpt_5_4"
+        path = gemini_path(model, stream=stream) if client == "gemini" else None
+        query = "alt=sse" if path and stream else ""
+        desk = desk_of(w)
+        seen = await desk.ask(ask_body(client, model, stream=stream), client, path, query)
+    assert seen.status == 200
+    assert desk.outcome.failure is None
+    assert b"says: " in seen.body
+
+
+async def test_tools_are_refused_in_the_clients_own_form(world, labs):
+    async with world() as w:
+        tool = {"name": "look", "input_schema": {"type": "object", "properties": {}}}
+        body = ask_body("anthropic", "ctonew-gpt_5_4", tools=[tool])
+        seen = await desk_of(w).ask(body, "anthropic")
+    assert seen.status == 400
+    assert "takes no tools" in seen.json["error"]["message"]
+    assert labs.prompts == []
+
+
+async def test_a_token_that_ended_is_renewed_and_the_chat_asked_again(world, labs):
+    async with world() as w:
+
+        async def rejected(account):
+            credential = await w.drive.run(w.provider.renew(account.credential))
+            return replace(account, credential=credential)
+
+        w.clock.advance(61)
+        desk = desk_of(w, rejected=rejected)
+        seen = await desk.ask(ask_body("openai_chat", "ctonew-gpt_5_4"))
+    assert seen.status == 200
+    assert desk.outcome.attempts == 2
+    assert labs.clerk.replayed == 0
+
+
+async def test_a_limit_that_is_reached_rests_the_account(world, labs):
+    labs.reached = True
+    async with world() as w:
+        desk = desk_of(w)
+        await desk.ask(ask_body("openai_chat", "ctonew-gpt_5_4"))
+        account = desk.roster.get("ctonew/x")
+        assert desk.roster.overall(account, desk.clock()).health == "cooling"
+        await labs.cleaned.wait()
