@@ -1,0 +1,97 @@
+"""The bare command: tray and proxy, or the proxy alone where this session has no tray."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from app import __version__
+from app.cli import foreground
+from app.cli.launch import own_command, own_environment
+from app.cli.running import address_of, client_of, find_running, places
+from app.cli.terminal import note, prepare, say, show_error
+from app.errors import AppError
+from app.instance import InstanceRecord
+from app.paths import Paths
+
+__all__ = ["DesktopHalf", "run"]
+
+_INTERRUPTED = 130
+"""What shells expect of a program that Ctrl+C ended before it could do so itself."""
+
+
+class DesktopHalf(Protocol):
+    """What this asks of ``app.desktop.start``, which it must not import."""
+
+    def missing(self) -> str:
+        """Return why this session can have no tray; empty when it can."""
+        ...
+
+    def start(
+        self,
+        serve: Callable[[Callable[[Any], None]], int],
+        paths: Paths,
+        *,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        say: Callable[[str], None],
+    ) -> int:
+        """Run proxy and tray until both have ended; return the exit code."""
+        ...
+
+
+def run(
+    desktop: DesktopHalf,
+    serve: Callable[[Callable[[str], None], Callable[[Any], None]], int],
+    *,
+    browse: Callable[[str], bool] = webbrowser.open,
+) -> int:
+    """Run the program as people start it, and return the exit code.
+
+    A second start shows the first one instead.
+
+    Args:
+        desktop: ``app.desktop.start``.
+        serve: runs the proxy until it is stopped. It is given what takes the address once the port
+            listens, and what takes the program itself, on its loop; returns the exit code.
+        browse: opens an address in the browser; returns whether it could.
+    """
+    prepare()
+    try:
+        if (record := find_running(places())) is not None:
+            return _show_first(record, browse)
+        if missing := desktop.missing():
+            note(f"{missing} Dragoman runs without a tray icon.")
+            return foreground.run(greet=True)
+        return desktop.start(
+            lambda attach: serve(_ready, attach),
+            places(),
+            command=own_command(),
+            environment=own_environment(),
+            say=note,
+        )
+    except AppError as error:
+        return show_error(error)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _ready(address: str) -> None:
+    say(f"Dragoman {__version__} listens at {address} (Ctrl+C ends it).")
+
+
+def _show_first(record: InstanceRecord, browse: Callable[[str], bool]) -> int:
+    """Have the instance that runs show itself; one without a tray names a page to open."""
+    say(f"Dragoman runs already at {address_of(record)} (process {record.pid}).")
+    try:
+        answer: dict[str, Any] = client_of(record).post("/admin/show")
+    except AppError as error:
+        if error.status == 404:  # a version that cannot show itself
+            return 0
+        raise
+    url = str(answer.get("url") or "")
+    if not answer.get("shown") and url and not browse(url):
+        # The fragment is a ticket for one use, which does not belong on a screen.
+        say(f"Open {url.partition('#')[0]} in a browser.")
+    return 0

@@ -1,0 +1,318 @@
+"""What the tray shows and what its clicks do: the desktop's own thread and state.
+
+Snapshots of the proxy come in by ``take``, which only wakes the desktop's thread: pictures are
+drawn and notifications sent there, so that the proxy never waits. The thread runs an asyncio loop
+of its own. States: made → ``start`` → ``close``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from app import __version__
+from app.desktop import autostart, preferences
+from app.desktop.bridge import Bridge
+from app.desktop.clipboard import Copier
+from app.desktop.icons import Look, Theme
+from app.desktop.menu import Action, ActionName, Offer, build_menu, describe_line
+from app.desktop.notify import KINDS, Notice, Notifier, decide
+from app.desktop.preferences import Preferences
+from app.desktop.tray import Face
+from app.desktop.windows import Page, Windows
+from app.errors import AppError
+from app.gateway.status import Status
+
+__all__ = ["Desktop", "Parts"]
+
+_log = logging.getLogger("dragoman.desktop")
+
+_ACTED_S = 15.0
+"""What happens to an account this soon after a click on it is no news."""
+_SWITCH_S = 60.0
+"""The system's own switch for starting at sign-in is looked at this often, when something shows."""
+_LAST_WORDS_S = 3.0
+
+_IN_WINDOWS: Mapping[ActionName, tuple[str, str]] = {
+    "dashboard": ("dashboard", "Dragoman"),
+    "add_account": ("sign-in", "Add account"),
+    "sign_in": ("sign-in", "Sign in"),
+    "logs": ("dashboard", "Dragoman"),
+    "help": ("dashboard", "Dragoman"),
+}
+"""Actions whose command returns an address: name of the window and its title."""
+
+_OF_ACCOUNTS = ("pause_account", "resume_account", "refresh", "sign_in", "sign_out", "primary")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the desktop works with; tests give it their own."""
+
+    windows: Windows
+    switch: autostart.Autostart | None
+    """Starting at sign-in."""
+    copy: Copier | None
+    command: Sequence[str]
+    """Starts this program."""
+    preferences_file: Path
+    theme: Theme
+    say: Callable[[str], None] = _log.warning
+    """Takes a sentence for the terminal, where there is one."""
+    make_notifier: Callable[[Callable[[Action], None]], Notifier] = Notifier
+    now: Callable[[], float] = time.time
+    moment: Callable[[float], str] | None = None
+
+
+class Desktop:
+    """Turns snapshots into what the tray shows, and clicks into what is done.
+
+    Args:
+        parts: see there.
+        show: takes each new face of the tray; called on the desktop's thread.
+        finish: called once the user or the session wants the program to end.
+    """
+
+    def __init__(
+        self, parts: Parts, show: Callable[[Face], None], finish: Callable[[], None]
+    ) -> None:
+        self._parts = parts
+        self._show = show
+        self._finish = finish
+        self._status = Status("stopped", __version__)
+        self._preferences = preferences.load(parts.preferences_file)
+        self._switch: autostart.State = "off"
+        self._switch_at: float | None = None
+        self._told: frozenset[str] = frozenset()
+        self._first = True
+        self._acted: dict[str, float] = {}
+        self._notifier = parts.make_notifier(self.perform)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing = False
+        self._thread = threading.Thread(target=self._hold, name="desktop", daemon=True)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._opened = threading.Event()
+        self.bridge = Bridge(self.take)
+        """Connects this with the proxy."""
+
+    # --- the thread ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the desktop's thread; returns when it takes calls."""
+        self._thread.start()
+        self._opened.wait()
+
+    def _hold(self) -> None:
+        loop = asyncio.new_event_loop()
+        self._loop = loop
+        loop.call_soon(self._opened.set)
+        try:
+            loop.run_forever()
+            loop.run_until_complete(self._last_words())
+        finally:
+            self._loop = None
+            loop.close()
+
+    async def _last_words(self) -> None:
+        """Let what was begun end for a moment: the last notification may say why it all ends."""
+        if self._tasks:
+            _, pending = await asyncio.wait(self._tasks, timeout=_LAST_WORDS_S)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+        self._notifier.close()
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+    def close(self) -> None:
+        """End the thread and close the windows; the proxy has ended, or will by itself."""
+        loop = self._loop
+        if loop is not None and not self._closing:
+            self._closing = True
+            loop.call_soon_threadsafe(loop.stop)
+            self._thread.join()
+        self._parts.windows.close_all()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine on the desktop's loop; from any thread. It is dropped after the end."""
+        loop = self._loop
+        if loop is None:
+            work.close()
+            return
+        try:
+            loop.call_soon_threadsafe(self._keep, work)
+        except RuntimeError:  # the loop was closed just now
+            work.close()
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        assert self._loop is not None  # noqa: S101 - this runs on it
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("the desktop failed at something", exc_info=error)
+
+    # --- out -------------------------------------------------------------------------------------
+
+    def take(self, status: Status) -> None:
+        """Take a snapshot; called on the proxy's loop, and returns at once."""
+        self._begin(self._take(status))
+
+    async def _take(self, status: Status) -> None:
+        before = None if self._first else self._status
+        self._first = False
+        self._status = status
+        now = self._parts.now()
+        acted = {name for name, at in self._acted.items() if now - at < _ACTED_S}
+        notices, self._told = decide(before, status, self._told, acted, now, self._moment(now))
+        await self._look_at_switch(now)
+        self._show(self.face())
+        for notice in notices:
+            if notice.kind not in self._preferences.muted:
+                await self._notifier.send(notice)
+
+    def tell(self, text: str, title: str = "Dragoman") -> None:
+        """Answer something that the user did, or say why it all ends; from any thread."""
+        _log.info("%s", text)
+        self._begin(self._tell(Notice("answer", "", title, text)))
+
+    async def _tell(self, notice: Notice) -> None:
+        await self._notifier.send(notice)
+
+    def face(self) -> Face:
+        """Return what the tray shows now."""
+        status = self._status
+        look = Look.of(status.state, self._parts.theme, status.left_percent)
+        menu = build_menu(status, self._offer())
+        return Face(look, f"Dragoman: {describe_line(status)}", menu)
+
+    def _moment(self, now: float) -> Callable[[float], str]:
+        return self._parts.moment or (lambda at: _local(at, now))
+
+    def _offer(self) -> Offer:
+        actions: set[Any] = {*self.bridge.actions, "quit", "notifications"}
+        if self._parts.copy is None:
+            actions.discard("new_key")  # it is shown once only, so there must be a place for it
+        else:
+            actions.add("copy_address")
+        switch, muted = self._parts.switch, self._preferences.muted
+        if switch is not None:
+            actions.add("autostart")
+        blocked = switch is not None and self._switch == "blocked"
+        return Offer(
+            actions=frozenset(actions),
+            autostart=self._switch == "on",
+            autostart_blocked=f"off in {switch.where}" if switch is not None and blocked else "",
+            notifications=tuple((kind, text, kind not in muted) for kind, text in KINDS.items()),
+            moment=self._moment(self._parts.now()),
+        )
+
+    async def _look_at_switch(self, now: float) -> None:
+        """Read the switch for starting at sign-in, now and then: it may take a process."""
+        switch = self._parts.switch
+        if switch is None or (self._switch_at is not None and now - self._switch_at < _SWITCH_S):
+            return
+        self._switch_at = now
+        self._switch = await asyncio.to_thread(switch.state)
+
+    # --- in --------------------------------------------------------------------------------------
+
+    def perform(self, action: Action) -> None:
+        """Carry an action out; from any thread, and returns at once."""
+        self._begin(self._perform(action))
+
+    async def _perform(self, action: Action) -> None:
+        try:
+            match action.name:
+                case "quit":
+                    self._finish()
+                case "copy_address":
+                    await self._copy(self._status.address)
+                case "autostart":
+                    await self._set_switch(action.target)
+                case "notifications":
+                    muted = self._preferences.muted ^ {action.target}
+                    self._preferences = Preferences(muted=muted)
+                    preferences.save(self._parts.preferences_file, self._preferences)
+                    self._show(self.face())
+                case _:
+                    await self._command(action)
+        except AppError as error:
+            await self._tell(Notice("answer", "", "Dragoman", error.text))
+        except Exception:  # the root of what a click does
+            _log.exception("%s failed", action.name)
+            text = "That did not work; the log says why."
+            await self._tell(Notice("answer", "", "Dragoman", text))
+
+    async def _command(self, action: Action) -> None:
+        now = self._parts.now()
+        if action.name in _OF_ACCOUNTS:
+            self._acted = {n: at for n, at in self._acted.items() if now - at < _ACTED_S}
+            self._acted[action.target] = now
+        try:
+            result = await asyncio.wrap_future(self.bridge.call(action.name, action.target))
+        finally:
+            self.bridge.refresh()
+        if action.name in _IN_WINDOWS and result:
+            name, title = _IN_WINDOWS[action.name]
+            await asyncio.to_thread(self._parts.windows.open, name, Page(result, title))
+        elif action.name == "new_key":
+            await self._copy(result)
+            text = "The new key is on the clipboard. It is not shown again."
+            await self._tell(Notice("answer", "", "New key", text))
+        elif result:
+            await self._tell(Notice("answer", "", "Dragoman", result))
+
+    async def _copy(self, text: str) -> None:
+        if self._parts.copy is not None and text:
+            await asyncio.to_thread(self._parts.copy, text)
+
+    async def _set_switch(self, target: str) -> None:
+        switch = self._parts.switch
+        if switch is None:
+            return
+        try:
+            if target == "on":
+                await asyncio.to_thread(switch.switch_on, self._parts.command)
+            else:
+                await asyncio.to_thread(switch.switch_off)
+        finally:
+            self._switch_at = None
+            await self._look_at_switch(self._parts.now())
+            self._show(self.face())
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def finishing(self) -> None:
+        """Show that the program is about to end; from any thread."""
+        self._begin(self._finishing())
+
+    async def _finishing(self) -> None:
+        if self._status.state != "stopped":
+            reason = "Finishing what runs, then Dragoman ends."
+            self._status = replace(self._status, state="paused", reason=reason)
+        self._show(self.face())
+
+    def alone(self) -> None:
+        """Say that no panel shows the icon, and open the dashboard in its place."""
+        where = self._status.address
+        self._parts.say(f"This desktop shows no tray icons; Dragoman runs without, at {where}.")
+        if "dashboard" in self.bridge.actions and not os.environ.get(autostart.MARK):
+            self.perform(Action("dashboard"))
+
+
+def _local(at: float, now: float) -> str:
+    """Return a time as people here write it: the hour today, with the day in the days after."""
+    there, here = time.localtime(at), time.localtime(now)
+    same_day = there[:3] == here[:3]
+    form = "%H:%M" if same_day else "%a %H:%M" if at - now < 6 * 86_400 else "%d %b %H:%M"
+    return time.strftime(form, there)

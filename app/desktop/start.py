@@ -1,0 +1,46 @@
+"""The desktop half as the command line starts it; loads nothing before it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from app.desktop.tray import choose, look_around
+from app.paths import Paths
+
+if TYPE_CHECKING:
+    from app.desktop.program import Serve
+
+__all__ = ["missing", "start"]
+
+
+def missing() -> str:
+    """Return why this session can have no tray; empty when it can."""
+    return choose(look_around())[1]
+
+
+def start(
+    serve: Serve,
+    paths: Paths,
+    *,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    say: Callable[[str], None],
+) -> int:
+    """Run proxy and tray until both have ended; return the exit code.
+
+    Args:
+        serve: runs the proxy, on a thread of its own; see ``program.Serve``.
+        paths: the folders of this installation.
+        command: starts this program.
+        environment: of children.
+        say: takes a sentence for the terminal.
+
+    Raises:
+        BaseException: whatever ``serve`` raised.
+    """
+    from app.desktop.program import run, system_parts, system_tray
+
+    choice, _ = choose(look_around())
+    parts = system_parts(paths, choice, command=command, environment=environment, say=say)
+    return run(serve, parts, lambda desktop: system_tray(choice, desktop))
