@@ -59,7 +59,7 @@ API_KEY_MARK: Final = "sk-ant-api"
 
 # --- what a call with an OAuth token needs -------------------------------------------------------
 
-CLI_VERSION: Final = "2.1.328"
+CLI_VERSION: Final = "2.1.330"
 """Newest published Claude Code (observed 2026-11). The service refuses models to old versions
 with "Claude Code <version> does …" (CLIProxyAPI issue 5406)."""
 USER_AGENT: Final = f"claude-cli/{CLI_VERSION} (external, cli)"
@@ -77,6 +77,7 @@ VERSION: Final = "2023-06-01"
 
 GENUINE_HEADERS: Final = frozenset(
     {
+        "accept",
         "anthropic-dangerous-direct-browser-access",
         "anthropic-version",
         "user-agent",

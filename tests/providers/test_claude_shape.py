@@ -27,6 +27,7 @@ DEVICE = {
 }
 GENUINE = (
     ("User-Agent", "claude-cli/2.1.328 (external, cli)"),
+    ("Accept", "application/json"),
     ("x-app", "cli"),
     ("anthropic-beta", "claude-code-20250219,interleaved-thinking-2025-05-14"),
     ("anthropic-version", "2023-06-01"),
@@ -94,6 +95,7 @@ def test_genuine_claude_code_goes_out_untouched():
     assert dict(shaped.names) == {}
     fields = dict(shaped.headers)
     assert fields == {
+        "accept": "application/json",
         "user-agent": "claude-cli/2.1.328 (external, cli)",
         "x-app": "cli",
         "anthropic-version": "2023-06-01",
@@ -114,7 +116,7 @@ def test_genuine_claude_code_goes_out_untouched():
         f"user_{'ab' * 32}_account_{DEVICE['account_uuid']}_session_{DEVICE['session_id']}",
     ],
 )
-@pytest.mark.parametrize("entry", ["cli", "sdk-ts", "claude-vscode, agent-sdk/0.2.1"])
+@pytest.mark.parametrize("entry", ["cli", "sdk-cli", "sdk-ts", "claude-vscode, agent-sdk/0.2.1"])
 def test_claude_code_is_known_in_all_its_forms(user, entry):
     headers = replaced("user-agent", f"claude-cli/2.1.328 (external, {entry})")
     assert is_genuine(asked(genuine_body(metadata={"user_id": user}), headers))
