@@ -20,19 +20,23 @@ import string
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
 from app import __version__, log
 from app.accounts.account import Account
+from app.accounts.command import CommandCredentials, run_program
 from app.accounts.configured import configured_accounts
+from app.accounts.desk import Desk
 from app.accounts.discovery import Discovery
+from app.accounts.passphrase import passphrase_file
 from app.accounts.quota import Quotas
 from app.accounts.quota_reader import QuotaReader
 from app.accounts.roster import Roster
 from app.accounts.steps import Driver
+from app.accounts.vault import Vault
 from app.canonical.parts import DialectName
 from app.config import Config, warnings
 from app.configfile import Located, load_file, locate
@@ -46,12 +50,15 @@ from app.gateway.memory import ResponseMemory
 from app.gateway.replay import ReplayCache
 from app.gateway.resources import GatewayLimits
 from app.gateway.tokenizer import Tokenizer
-from app.http import HttpReply, HttpRequest, Limits, StreamedReply
+from app.http import HttpReply, HttpRequest, Limits, Send, StreamedReply
 from app.instance import Instance
 from app.keys import KeyKind, KeyRecord
 from app.paths import Paths, asset
+from app.providers import PROVIDERS
+from app.providers.base import Provider
 from app.routing.catalog import Capabilities, Catalog, NamePattern
 from app.routing.snapshot import Snapshot, parse_snapshot
+from app.server.accounts import account_routes, make_desk
 from app.server.application import Front
 from app.server.caller import Access
 from app.server.entries import exact_entries, pattern_entries
@@ -67,6 +74,7 @@ from app.server.socket import Sockets, socket_routes
 from app.store.opening import Opening
 from app.tasks import cancel_all, spawn
 from app.upstream.client import Client, ClientSettings
+from app.upstream.ctonew import with_ctonew
 from app.watch import Watcher
 
 __all__ = ["ServeOptions", "Service", "serve"]
@@ -114,6 +122,13 @@ class Service:
     client: Client = field(init=False)
     discovery: Discovery = field(init=False)
     store: Opening = field(init=False)
+    vault: Vault = field(init=False)
+    desk: Desk = field(init=False)
+    commands: CommandCredentials = field(init=False)
+    providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
+    """Services that can be signed in to, by id."""
+    _known: set[str] = field(default_factory=set)
+    """Ids of the accounts whose model lists were asked for."""
     quotas: Quotas = field(default_factory=Quotas)
     quota_reader: QuotaReader = field(init=False)
     port: int = 0
@@ -163,12 +178,14 @@ class Service:
         port = self.config.server.port if self.options.port is None else self.options.port
         self._sockets = bind(port, hosts)
         self.port = self._sockets[0].getsockname()[1]
-        self.roster.replace(accounts)
         self._snapshot = _read_snapshot()
         self._build(limit)
+        self.desk.configure(accounts)
         self.instance.publish(self.port)
         if not self.store.done.is_set():
             spawn(self.store.open(), "store")
+        if self.vault.held_ids():  # else nothing is unlocked, and nobody asked, for no reason
+            spawn(self.desk.open(), "vault")
         spawn(self._discover_often(), "model lists")
         spawn(self._read_quotas(), "quotas")
         self._watcher = Watcher(self.located.path, self._changed)
@@ -182,13 +199,18 @@ class Service:
 
     def _build(self, file_limit: int) -> None:
         self.client = Client(self._client_settings())
+        self.vault = Vault(self.paths.vault, passphrase_file=passphrase_file(self.env))
+        self.desk = make_desk(
+            self.vault, self.roster, self.providers, self._send, changed=self._accounts_changed
+        )
+        self.commands = CommandCredentials(run_program(self._child_env()), time.time)
         self.discovery = Discovery(self._fetch, self._fresh, self.dialects)
         driver = Driver(self._send, time.time)
         self.quota_reader = QuotaReader(self.quotas, driver, self._fresh, time.time)
         self.gateway = Gateway(
             dialects=self.dialects,
             roster=self.roster,
-            send=with_demo(self._send, self.dialects, time.time, new_id),
+            send=self._upstreams(),
             now=time.time,
             new_id=new_id,
             counter=self._tokenizer.count,
@@ -198,6 +220,8 @@ class Service:
             replay=ReplayCache(time.monotonic),
             settled=self._settled,
             fresh=self._fresh,
+            rejected=self._rejected,
+            low_percent=self.config.quota.low_percent,
             left_percent=lambda account_id, model: self.quotas.left_percent(
                 account_id, model, time.time()
             ),
@@ -222,6 +246,7 @@ class Service:
         extra = [
             *socket_routes(self, self.gateway, self._sockets_open),
             *quota_routes(self, self),
+            *account_routes(self, self.desk),
         ]
         pages = page_routes(self, extra)
         if self.prover is None:
@@ -242,11 +267,56 @@ class Service:
     async def _send(self, request: HttpRequest, limits: Limits) -> StreamedReply:
         return await self.client.send(request, limits, proxy=request.proxy)
 
+    def _upstreams(self) -> Send:
+        """Return what sends a call: over HTTP, or to the services that are none of HTTP's."""
+        send = with_demo(self._send, self.dialects, time.time, new_id)
+        return with_ctonew(send, lambda url, proxy: self.client.way(url, proxy), time.time, new_id)
+
     async def _fetch(self, request: HttpRequest, limits: Limits) -> HttpReply:
         return await self.client.fetch(request, limits, proxy=request.proxy)
 
     async def _fresh(self, account: Account) -> Account:
-        return account
+        current = self.roster.get(account.id) or account
+        if current.command is not None:
+            credential = await self.commands.get(current.id, current.command)
+            return replace(current, credential=credential)
+        return await self.desk.refresher.fresh(current)
+
+    async def _rejected(self, account: Account) -> Account | None:
+        """Return the account with another credential after a service refused the one it had."""
+        if account.credential is None:
+            return None
+        secret = account.credential.secret
+        if account.command is None:
+            return await self.desk.refresher.rejected(account, secret)
+        self.commands.rejected(account.id, secret)
+        again = await self._fresh(account)
+        same = again.credential is not None and again.credential.secret == secret
+        return None if same else again
+
+    def _accounts_changed(self) -> None:
+        """Follow a sign-in, a renewal or a change of the settings."""
+        accounts = self.roster.accounts()
+        known = {account.id for account in accounts}
+        fresh = [account for account in accounts if account.id not in self._known]
+        for account_id in self._known - known:
+            self.quota_reader.forget(account_id)
+            self.gateway.affinity.forget(account_id)
+        self._known = known
+        self.gateway.catalog = self._catalog()
+        if fresh:
+            spawn(self._greet(fresh), "new accounts")
+
+    async def _greet(self, accounts: list[Account]) -> None:
+        await self.discovery.read(accounts)
+        self.gateway.catalog = self._catalog()
+        if self.config.quota.ask:
+            await self.quota_reader.read(accounts)
+
+    def _child_env(self) -> dict[str, str]:
+        """Return the environment of child processes: without the variables that hold secrets."""
+        secret = self.config.secret_variables()
+        return {name: value for name, value in self.env.items() if name not in secret}
 
     async def quota(self, grant: Grant, *, refresh: bool) -> list[dict[str, Any]]:
         """Return what is left of the accounts in scope; see ``server.quota``."""
@@ -270,8 +340,9 @@ class Service:
 
     async def _read_quotas(self) -> None:
         while True:
-            await self.quota_reader.read(self.roster.accounts())
             await asyncio.sleep(_QUOTA_EVERY_S)
+            if self.config.quota.ask:
+                await self.quota_reader.read(self.roster.accounts())
 
     def _client_settings(self) -> ClientSettings:
         upstream = self.config.upstream
@@ -332,8 +403,8 @@ class Service:
 
     async def _discover_often(self) -> None:
         while True:
-            await self.discover()
             await asyncio.sleep(_DISCOVERY_EVERY_S)
+            await self.discover()
 
     async def discover(self) -> None:
         """Read the model lists of all accounts that have none written down."""
@@ -377,8 +448,10 @@ class Service:
             log.setup(
                 config.logging.level, as_json=config.logging.as_json, file=self.paths.log_file
             )
-        self.roster.replace(accounts)
         self.discovery.begin_anew(accounts)  # the lists are read again below
+        self.commands.keep_only(frozenset(account.id for account in accounts))
+        self.desk.configure(accounts)
+        self.gateway.low_percent = config.quota.low_percent
         self.gateway.limits = _limits(config)
         self.gateway.catalog = self._catalog()
         self.access.policy = self._policy()
@@ -540,6 +613,8 @@ class Service:
                 _log.warning("%d answers are cut off by the stop", self.inference.active)
         if self._sockets_open is not None:
             self._sockets_open.close_all()
+        if self._server is not None:
+            await self.desk.close(self.grace_s)
         await cancel_all()
         if self._server is not None:
             with contextlib.suppress(TimeoutError):
