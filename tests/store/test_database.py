@@ -97,7 +97,7 @@ def test_alembic_is_not_imported_for_a_new_or_current_database(tmp_path):
     import subprocess
 
     script = (
-        "import sys; from pathlib import Path; from app.store import Database\n"
+        "import sys; from pathlib import Path; from app.store.database import Database\n"
         f"for _ in range(2):\n d = Database(None, Path({str(tmp_path)!r})); d.migrate(); d.close()\n"
         "print('alembic' in sys.modules)"
     )
