@@ -76,17 +76,18 @@ class Typed(AbstractContextManager["Typed"]):
 
     def wait(self, seconds: float) -> str | None:
         """Wait up to a time for a line to be complete, and return it without its end."""
+        if self._ended:
+            time.sleep(seconds)
+            return None
         end = time.monotonic() + seconds
-        while True:
+        while not self._ended:
             left_s = max(0.0, end - time.monotonic())
-            if self._ended:
-                time.sleep(left_s)
-                return None
             for character in self._read(left_s):
                 if (line := self._take(character)) is not None:
                     return line
             if time.monotonic() >= end:
-                return None
+                break
+        return None
 
     def line(self) -> str | None:
         """Wait for a line; None when there will be none."""
