@@ -19,7 +19,7 @@ import msgspec
 
 from app.errors import AppError
 from app.ledger.budget import Budget, Level, Purse, Standing
-from app.ledger.days import day_of, hour_of, start_of
+from app.ledger.days import day_after, day_of, hour_of, start_of
 from app.ledger.entry import Entry
 from app.ledger.metrics import Metrics
 from app.ledger.query import HOURS_KEPT, ListQuery, UsageQuery
@@ -33,6 +33,9 @@ __all__ = ["Ledger", "Retention", "list_page", "request_detail", "usage_report"]
 
 _log = logging.getLogger("dragoman.ledger")
 
+_HALF_DAY_S: Final = 43_200.0
+_EARLIEST: Final = 86_400.0 * 7
+"""Some systems have no local time before the epoch."""
 _LATENCY_COLUMNS: Final = frozenset({"day", "provider", "account", "model"})
 
 
@@ -264,28 +267,48 @@ def list_page(store: LedgerStore, query: ListQuery) -> dict[str, Any]:
     Raises:
         AppError: the database cannot be used.
     """
-    nothing: dict[str, Any] = {"requests": [], "next": None}
-    since, until = query.since, query.until
-    summed = {name: query.only[name] for name in COLUMN.values() if name in query.only}
-    if summed:
-        # The sums say where to look: filters that nothing meets would walk through everything.
-        first, last = day_of(max(since, 0.0)), day_of(until)
-        extent = store.usage.extent(first, last, summed)
-        if extent is None or (query.failed and not extent[1]):
-            return nothing
-        since = max(since, start_of(extent[2]))
-    rows = store.usage.page(
-        since,
-        until,
-        query.only,
-        limit=query.limit + 1,
-        before=query.before,
-        failed=query.failed,
-    )
+    rows: list[dict[str, Any]] = []
+    for since, until in _where_to_look(store, query):
+        rows += store.usage.page(
+            since,
+            until,
+            query.only,
+            limit=query.limit + 1 - len(rows),
+            before=query.before,
+            failed=query.failed,
+        )
+        if len(rows) > query.limit:
+            break
     more = len(rows) > query.limit
     rows = rows[: query.limit]
     cursor = f"{rows[-1]['at']!r}:{rows[-1]['seq']}" if more else None
     return {"requests": [_shown(row) for row in rows], "next": cursor}
+
+
+def _where_to_look(store: LedgerStore, query: ListQuery) -> list[tuple[float, float]]:
+    """Return ranges of time that hold the page, the last one first.
+
+    One filter has its index. Where several meet, what one of them finds may be a long way from what
+    all of them find; the sums by the day tell where that is.
+    """
+    summed = {name: query.only[name] for name in COLUMN.values() if name in query.only}
+    several = len(query.only) + query.failed > 1
+    if not summed or not several or "session" in query.only:
+        return [(query.since, query.until)]
+    end = query.until if query.before is None else min(query.until, query.before[0] + 1)
+    failed = query.failed or "error" in query.only
+    first, last = day_after(day_of(max(query.since, _EARLIEST)), -1), day_after(day_of(end))
+    days = store.usage.days_with(first, last, summed, failed=failed)
+    ranges: list[tuple[float, float]] = []
+    for day, _ in days:
+        # Rows of a day may be from another time zone's day; ranges never overlap.
+        since = max(query.since, start_of(day) - _HALF_DAY_S)
+        until = min(end, start_of(day_after(day)) + _HALF_DAY_S)
+        if ranges and until >= ranges[-1][0]:
+            ranges[-1] = (since, ranges[-1][1])
+        else:
+            ranges.append((since, until))
+    return ranges
 
 
 def request_detail(store: LedgerStore, name: str) -> dict[str, Any] | None:

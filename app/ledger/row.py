@@ -22,11 +22,13 @@ _LARGEST = 2**63 - 1
 def row_of(entry: Entry) -> dict[str, Any]:
     """Return the row of a request; see ``store.ledger``."""
     tokens = entry.tokens
-    counted = entry.duration_ms > 0 and not entry.failed and entry.status < 400
+    day = day_of(entry.at)
+    counted = entry.duration_ms > 0 and not (entry.failed or entry.cached or entry.status >= 400)
     return {
         "id": _text(entry.id),
         "at": entry.at,
-        "day": day_of(entry.at),
+        "day": day,
+        "month": day // 100,
         "hour": hour_of(entry.at),
         "client": _text(entry.client),
         "session": _text(entry.session),

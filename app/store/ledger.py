@@ -1,20 +1,19 @@
 """The ledger at rest: rows of requests and attempts, and the sums that reports are made of.
 
 The sums change in the same transaction as the rows, so that the two always agree. A row is a
-mapping from column to value; beside the columns of ``requests`` it has ``day``, ``hour`` and the
-latency buckets ``first_bucket`` and ``whole_bucket`` (None: not counted), which the ledger knows.
+mapping from column to value; beside the columns of ``requests`` it has ``hour``, ``day``,
+``month`` and the latency buckets ``first_bucket`` and ``whole_bucket`` (None: not counted), which the ledger knows.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Connection, Table, bindparam, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Table, TextClause, bindparam, text
 
 from app.store.database import Database
 from app.store.tables import (
@@ -22,9 +21,12 @@ from app.store.tables import (
     LEDGER_TABLES,
     attempts,
     latency_days,
+    latency_months,
     requests,
+    total_days,
     usage_days,
     usage_hours,
+    usage_months,
 )
 from app.store.usage import UsageStore
 
@@ -87,10 +89,11 @@ class LedgerStore:
             )
             if tries:
                 connection.execute(attempts.insert(), list(tries))
-            _sum_up(connection, usage_days, _sums(rows, "day"))
-            _sum_up(connection, usage_hours, _sums(rows, "hour"))
-            if latencies := _latencies(rows):
-                _sum_up(connection, latency_days, latencies)
+            for table in (usage_hours, usage_days, usage_months):
+                _sum_up(connection, table, _sums(table, rows))
+            for table in (latency_days, latency_months):
+                _sum_up(connection, table, _latencies(table, rows))
+            _sum_up(connection, total_days, _totals(rows))
         return len(rows)
 
     def set_aside(self, now: float) -> Path | None:
@@ -117,9 +120,9 @@ class LedgerStore:
         """
         with self.database.write() as connection:
             for table, first in (
-                (usage_days, first_day),
-                (latency_days, first_day),
                 (usage_hours, first_hour),
+                *((table, first_day) for table in (usage_days, latency_days, total_days)),
+                *((table, first_day // 100) for table in (usage_months, latency_months)),
             ):
                 bucket = table.columns[0]
                 connection.execute(table.delete().where(bucket < first))
@@ -195,15 +198,23 @@ def _known(connection: Connection, ids: Sequence[str]) -> set[str]:
     return found
 
 
-def _sums(rows: Iterable[Mapping[str, Any]], bucket: str) -> list[dict[str, Any]]:
+def _sums(table: Table, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return what the rows add to a table of sums."""
     sums: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * len(_COUNTS))
+    keys = tuple(column.name for column in table.primary_key.columns)
     for row in rows:
-        total = sums[(row[bucket], *(row[name] for name in _DIMENSIONS))]
+        total = sums[tuple(row[name] for name in keys)]
         for i, count in enumerate(_counted(row)):
             total[i] += count
-    names = (bucket, *_DIMENSIONS, *_COUNTS)
+    names = (*keys, *_COUNTS)
     return [dict(zip(names, (*key, *total), strict=True)) for key, total in sums.items()]
+
+
+def _totals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the rows add to the days' totals."""
+    latencies = {row["day"]: row for row in _latencies(total_days, rows)}
+    none = dict.fromkeys(_BUCKETS, 0)
+    return [none | row | latencies.get(row["day"], {}) for row in _sums(total_days, rows)]
 
 
 def _counted(row: Mapping[str, Any]) -> tuple[int, ...]:
@@ -223,9 +234,10 @@ def _counted(row: Mapping[str, Any]) -> tuple[int, ...]:
     )
 
 
-def _latencies(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _latencies(table: Table, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the rows add to a table of latencies."""
     sums: dict[tuple[Any, ...], dict[str, Any]] = {}
-    names = ("day", "provider", "account", "model")
+    names = tuple(column.name for column in table.primary_key.columns)
     for row in rows:
         if row["whole_bucket"] is None:
             continue
@@ -240,20 +252,35 @@ def _latencies(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _sum_up(connection: Connection, table: Table, sums: list[dict[str, Any]]) -> None:
-    """Add to rows, or make them; both kinds of database have the statement, but not SQL itself."""
+    """Add to rows, or make them."""
+    if not sums:
+        return
     # Several programs on one PostgreSQL take the rows' locks in the same order: no deadlock.
     keys = [column.name for column in table.primary_key.columns]
     sums.sort(key=lambda row: tuple(row[name] for name in keys))
-    insert: Callable[[Table], Any] = (
-        sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    connection.execute(_ADDING[table], sums)
+
+
+def _adding(table: Table) -> TextClause:
+    """Return the statement, which SQLite and PostgreSQL have alike, but SQLAlchemy has twice.
+
+    As text it is also made once, not for each row of seventy columns.
+    """
+    names = [column.name for column in table.columns]
+    keys = [column.name for column in table.primary_key.columns]
+    added = (
+        f"{name} = {table.name}.{name} + excluded.{name}" for name in names if name not in keys
     )
-    statement = insert(table)
-    added = {
-        column.name: column + statement.excluded[column.name]
-        for column in table.columns
-        if column.name not in keys
-    }
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=keys, set_=added),
-        sums,
+    return text(
+        f"INSERT INTO {table.name} ({', '.join(names)})"  # noqa: S608 - names of our own tables
+        f" VALUES ({', '.join(f':{name}' for name in names)})"
+        f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {', '.join(added)}"
     )
+
+
+_ADDING = {
+    table: _adding(table)
+    for table in (
+        *(usage_hours, usage_days, usage_months, latency_days, latency_months, total_days),
+    )
+}

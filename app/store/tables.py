@@ -28,11 +28,14 @@ __all__ = [
     "attempts",
     "keys",
     "latency_days",
+    "latency_months",
     "metadata",
     "requests",
     "revision",
+    "total_days",
     "usage_days",
     "usage_hours",
+    "usage_months",
 ]
 
 HEAD = "0002"
@@ -138,7 +141,25 @@ attempts = Table(
 """One row per attempt, numbered from 1 within its request."""
 
 
-def _sums(name: str, bucket: str) -> Table:
+LATENCY_BUCKETS = 36
+"""Bucket 0 is below 16 ms; each further one begins at the square root of two times the last."""
+
+
+def _counts() -> list[Column[int]]:
+    names = ("requests", "failed", "cached", "input", "cache_read", "cache_write", "output")
+    names += ("reasoning", "cost", "worth", "unpriced")
+    return [Column(name, BigInteger, nullable=False) for name in names]
+
+
+def _latencies() -> list[Column[int]]:
+    return [
+        Column(f"{kind}_{i}", BigInteger, nullable=False)
+        for kind in ("first", "whole")
+        for i in range(LATENCY_BUCKETS)
+    ]
+
+
+def _usage(name: str, bucket: str) -> Table:
     """Return a table of sums over requests, by a time bucket and all that reports group by."""
     return Table(
         name,
@@ -149,43 +170,45 @@ def _sums(name: str, bucket: str) -> Table:
         Column("model", Text, primary_key=True),
         Column("key_id", Text, primary_key=True),
         Column("client", Text, primary_key=True),
-        Column("requests", BigInteger, nullable=False),
-        Column("failed", BigInteger, nullable=False),
-        Column("cached", BigInteger, nullable=False),
-        Column("input", BigInteger, nullable=False),
-        Column("cache_read", BigInteger, nullable=False),
-        Column("cache_write", BigInteger, nullable=False),
-        Column("output", BigInteger, nullable=False),
-        Column("reasoning", BigInteger, nullable=False),
-        Column("cost", BigInteger, nullable=False),
-        Column("worth", BigInteger, nullable=False),
-        Column("unpriced", BigInteger, nullable=False),
+        *_counts(),
         sqlite_with_rowid=False,
     )
 
 
-usage_days = _sums("usage_days", "day")
-"""Days are those of the machine's clock on the wall when the request began: 20261121."""
-usage_hours = _sums("usage_hours", "hour")
-"""Hours since the epoch, UTC; kept for some weeks only."""
+def _latency(name: str, bucket: str) -> Table:
+    """Return a table of how many answers took how long, to first content and whole."""
+    return Table(
+        name,
+        metadata,
+        Column(bucket, Integer, primary_key=True, autoincrement=False),
+        Column("provider", Text, primary_key=True),
+        Column("account", Text, primary_key=True),
+        Column("model", Text, primary_key=True),
+        *_latencies(),
+        sqlite_with_rowid=False,
+    )
 
-LATENCY_BUCKETS = 36
-"""Bucket 0 is below 16 ms; each further one begins at the square root of two times the last."""
 
-latency_days = Table(
-    "latency_days",
+# Days are those of the machine's clock on the wall when the request began: 20261121; months are
+# 202611. Hours count from the epoch, in UTC, and are kept for some weeks only.
+usage_hours = _usage("usage_hours", "hour")
+usage_days = _usage("usage_days", "day")
+usage_months = _usage("usage_months", "month")
+latency_days = _latency("latency_days", "day")
+latency_months = _latency("latency_months", "month")
+total_days = Table(
+    "total_days",
     metadata,
     Column("day", Integer, primary_key=True, autoincrement=False),
-    Column("provider", Text, primary_key=True),
-    Column("account", Text, primary_key=True),
-    Column("model", Text, primary_key=True),
-    *(Column(f"first_{i}", BigInteger, nullable=False) for i in range(LATENCY_BUCKETS)),
-    *(Column(f"whole_{i}", BigInteger, nullable=False) for i in range(LATENCY_BUCKETS)),
-    sqlite_with_rowid=False,
+    *_counts(),
+    *_latencies(),
 )
-"""How many answers took how long, to first content and whole; refused ones are not counted."""
+"""Everything of a day in one row: what is looked at most."""
 
-LEDGER_TABLES = (requests, attempts, usage_days, usage_hours, latency_days)
+LEDGER_TABLES = (
+    *(requests, attempts),
+    *(usage_hours, usage_days, usage_months, latency_days, latency_months, total_days),
+)
 """What may be begun anew when a file is damaged; everything else is worth saving from it."""
 
 revision = Table(

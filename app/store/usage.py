@@ -7,10 +7,11 @@ there are, not on how many requests. Lists walk an index from the newest request
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from operator import add
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import sqlalchemy
-from sqlalchemy import ColumnElement, RowMapping, func
+from sqlalchemy import ColumnElement, RowMapping, Table, func
 
 from app.store.database import Database
 from app.store.tables import (
@@ -18,9 +19,12 @@ from app.store.tables import (
     LATENCY_BUCKETS,
     attempts,
     latency_days,
+    latency_months,
     requests,
+    total_days,
     usage_days,
     usage_hours,
+    usage_months,
 )
 
 __all__ = ["Unit", "UsageStore"]
@@ -31,6 +35,8 @@ _SUMMED = (
     *("requests", "failed", "cached", "input", "cache_read", "cache_write", "output"),
     *("reasoning", "cost", "worth", "unpriced"),
 )
+_FIRST = tuple(f"first_{i}" for i in range(LATENCY_BUCKETS))
+_WHOLE = tuple(f"whole_{i}" for i in range(LATENCY_BUCKETS))
 _LISTED = tuple(column for column in requests.columns if column.name != "trace")
 
 
@@ -60,23 +66,14 @@ class UsageStore:
             Rows with the columns of ``by``, and requests, failed, cached, tokens, cost and worth.
             Nothing at all where nothing was counted.
         """
-        table = usage_days if unit == "day" else usage_hours
-        groups = [table.c[name] for name in by]
-        summed = [func.sum(table.c[name]).label(name) for name in _SUMMED]
-        query = (
-            sqlalchemy.select(*groups, *summed)
-            .where(table.c[unit].between(first, last), *_only(table, only))
-            .group_by(*groups)
-        )
-        with self._database.read() as connection:
-            rows = connection.execute(query).mappings().all()
-        names = [*by, *_SUMMED]
-        # PostgreSQL sums bigints into decimals.
-        return [
-            {name: row[name] if name in by else int(row[name]) for name in names}
-            for row in rows
-            if row["requests"] is not None
-        ]
+        groups = tuple(by)
+        if unit == "hour":
+            spans = [_Span(usage_hours, first, last)]
+        elif groups == ("day",) and not only:
+            spans = [_Span(total_days, first, last)]
+        else:
+            spans = _spans(usage_days, usage_months, first, last, whole="day" not in by)
+        return self._summed(spans, groups, _SUMMED, only)
 
     def latencies(
         self, first_day: int, last_day: int, by: Sequence[str], only: Mapping[str, str | int]
@@ -92,46 +89,70 @@ class UsageStore:
         Returns:
             Rows with the columns of ``by``, and ``first`` and ``whole``: lists of counts by bucket.
         """
-        table = latency_days
-        groups = [table.c[name] for name in by]
-        counted = [func.sum(column) for column in table.columns if column.name[:6] in _KINDS]
-        query = (
-            sqlalchemy.select(*groups, *counted)
-            .where(table.c.day.between(first_day, last_day), *_only(table, only))
-            .group_by(*groups)
-        )
-        with self._database.read() as connection:
-            rows = connection.execute(query).all()
-        width = len(by)
+        groups = tuple(by)
+        if groups == ("day",) and not only:
+            spans = [_Span(total_days, first_day, last_day)]
+        else:
+            spans = _spans(latency_days, latency_months, first_day, last_day, whole="day" not in by)
+        rows = self._summed(spans, groups, (*_FIRST, *_WHOLE), only)
         return [
-            dict(zip(by, row, strict=False))
-            | {
-                "first": [int(n) for n in row[width : width + LATENCY_BUCKETS]],
-                "whole": [int(n) for n in row[width + LATENCY_BUCKETS :]],
-            }
+            {name: row[name] for name in groups}
+            | {"first": [row[name] for name in _FIRST], "whole": [row[name] for name in _WHOLE]}
             for row in rows
-            if row[width] is not None
         ]
 
-    def extent(
-        self, first_day: int, last_day: int, only: Mapping[str, str | int]
-    ) -> tuple[int, int, int, int] | None:
-        """Tell what there is without looking at requests.
+    def _summed(
+        self,
+        spans: Sequence[_Span],
+        by: tuple[str, ...],
+        names: tuple[str, ...],
+        only: Mapping[str, str | int],
+    ) -> list[dict[str, Any]]:
+        """Return sums over several tables, grouped."""
+        totals: dict[tuple[Any, ...], list[int]] = {}
+        width = len(by)
+        with self._database.read() as connection:
+            for table, first, last in spans:
+                groups = [table.c[name] for name in by]
+                query = (
+                    sqlalchemy.select(*groups, *(func.sum(table.c[name]) for name in names))
+                    .where(table.columns[0].between(first, last), *_only(table, only))
+                    .group_by(*groups)
+                )
+                for row in connection.execute(query):
+                    if row[width] is None:  # no group at all, and nothing in it
+                        continue
+                    # PostgreSQL sums bigints into decimals.
+                    numbers = [int(number) for number in row[width:]]
+                    known = totals.get(tuple(row[:width]))
+                    totals[tuple(row[:width])] = (
+                        numbers if known is None else list(map(add, known, numbers))
+                    )
+        columns = (*by, *names)
+        return [dict(zip(columns, (*key, *row), strict=True)) for key, row in totals.items()]
 
-        Returns:
-            How many requests, how many of them failed, the first and the last day with any; None
-            where there are none.
+    def days_with(
+        self, first_day: int, last_day: int, only: Mapping[str, str | int], *, failed: bool
+    ) -> list[tuple[int, int]]:
+        """Return the days with such requests and how many, the last day first.
+
+        Args:
+            first_day: of the range.
+            last_day: of the range, included.
+            only: see the class.
+            failed: count only failed ones.
         """
         table = usage_days
-        query = sqlalchemy.select(
-            func.sum(table.c.requests),
-            func.sum(table.c.failed),
-            func.min(table.c.day),
-            func.max(table.c.day),
-        ).where(table.c.day.between(first_day, last_day), *_only(table, only))
+        count = func.sum(table.c.failed if failed else table.c.requests)
+        query = (
+            sqlalchemy.select(table.c.day, count)
+            .where(table.c.day.between(first_day, last_day), *_only(table, only))
+            .group_by(table.c.day)
+            .having(count > 0)
+            .order_by(table.c.day.desc())
+        )
         with self._database.read() as connection:
-            count, failed, first, last = connection.execute(query).one()
-        return None if count is None else (int(count), int(failed), first, last)
+            return [(day, int(number)) for day, number in connection.execute(query)]
 
     def page(
         self,
@@ -182,8 +203,37 @@ class UsageStore:
             return dict(row), [dict(one) for one in connection.execute(tries).mappings()]
 
 
-_KINDS = ("first_", "whole_")
+class _Span(NamedTuple):
+    """A range of a table's time buckets, both ends included."""
+
+    table: Table
+    first: int
+    last: int
 
 
-def _only(table: sqlalchemy.Table, only: Mapping[str, str | int]) -> list[ColumnElement[bool]]:
+def _spans(days: Table, months: Table, first: int, last: int, *, whole: bool) -> list[_Span]:
+    """Cover a range of days with days and, where ``whole``, with the months that are in it."""
+    # A month counts as whole from its first day to the 31st; shorter ones at the range's end are
+    # taken by the day, which is as right and only slower.
+    begin = first // 100 if first % 100 <= 1 else _next_month(first // 100)
+    end = last // 100 if last % 100 >= 31 else _month_before(last // 100)
+    if not whole or begin > end:
+        return [_Span(days, first, last)]
+    spans = [_Span(months, begin, end)]
+    if first < begin * 100:
+        spans.append(_Span(days, first, begin * 100))
+    if last > end * 100 + 31:
+        spans.append(_Span(days, end * 100 + 32, last))
+    return spans
+
+
+def _next_month(month: int) -> int:
+    return month + 1 if month % 100 < 12 else month + 89
+
+
+def _month_before(month: int) -> int:
+    return month - 1 if month % 100 > 1 else month - 89
+
+
+def _only(table: Table, only: Mapping[str, str | int]) -> list[ColumnElement[bool]]:
     return [table.c[name] == value for name, value in only.items()]

@@ -84,9 +84,7 @@ def test_a_locked_database_at_the_stop_leaves_the_rows_to_the_next_start(databas
     other = sqlite3.connect(tmp_path / "dragoman.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     for name, grace_s in (("a", 0.0), ("b", 5.0)):
-        writer = Writer(
-            lambda: LedgerStore(database), spill=spill, every_s=0.01, pause_s=0.001
-        )
+        writer = Writer(lambda: LedgerStore(database), spill=spill, every_s=0.01, pause_s=0.001)
         writer.start()
         writer.add(entry(name))
         if name == "b":

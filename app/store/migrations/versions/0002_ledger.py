@@ -13,9 +13,11 @@ def upgrade() -> None:
     """Make the tables."""
     _requests()
     _attempts()
-    _sums("usage_days", "day")
-    _sums("usage_hours", "hour")
-    _latency()
+    for bucket in ("hour", "day", "month"):
+        _usage(f"usage_{bucket}s", bucket)
+    for bucket in ("day", "month"):
+        _latency(f"latency_{bucket}s", bucket)
+    _total()
 
 
 def _texts(*names: str) -> list[sa.Column[str]]:
@@ -75,32 +77,57 @@ def _attempts() -> None:
     op.create_index("ix_attempts_at", "attempts", ["at"])
 
 
-def _sums(name: str, bucket: str) -> None:
+def _sums() -> list[sa.Column[int]]:
+    return [
+        *_counts("requests", "failed", "cached", "input", "cache_read", "cache_write", "output"),
+        *_counts("reasoning", "cost", "worth", "unpriced"),
+    ]
+
+
+def _latencies() -> list[sa.Column[int]]:
+    return _counts(*(f"{kind}_{i}" for kind in ("first", "whole") for i in range(_BUCKETS)))
+
+
+def _usage(name: str, bucket: str) -> None:
     dimensions = ("provider", "account", "model", "key_id", "client")
     op.create_table(
         name,
         sa.Column(bucket, sa.Integer, nullable=False),
         *_texts(*dimensions),
-        *_counts("requests", "failed", "cached", "input", "cache_read", "cache_write", "output"),
-        *_counts("reasoning", "cost", "worth", "unpriced"),
+        *_sums(),
         sa.PrimaryKeyConstraint(bucket, *dimensions, name=f"pk_{name}"),
         sqlite_with_rowid=False,
     )
 
 
-def _latency() -> None:
+def _latency(name: str, bucket: str) -> None:
+    dimensions = ("provider", "account", "model")
     op.create_table(
-        "latency_days",
-        sa.Column("day", sa.Integer, nullable=False),
-        *_texts("provider", "account", "model"),
-        *_counts(*(f"first_{i}" for i in range(_BUCKETS))),
-        *_counts(*(f"whole_{i}" for i in range(_BUCKETS))),
-        sa.PrimaryKeyConstraint("day", "provider", "account", "model", name="pk_latency_days"),
+        name,
+        sa.Column(bucket, sa.Integer, nullable=False),
+        *_texts(*dimensions),
+        *_latencies(),
+        sa.PrimaryKeyConstraint(bucket, *dimensions, name=f"pk_{name}"),
         sqlite_with_rowid=False,
+    )
+
+
+def _total() -> None:
+    op.create_table(
+        "total_days",
+        sa.Column("day", sa.Integer, autoincrement=False, nullable=False),
+        *_sums(),
+        *_latencies(),
+        sa.PrimaryKeyConstraint("day", name="pk_total_days"),
     )
 
 
 def downgrade() -> None:
     """Remove the tables."""
-    for name in ("latency_days", "usage_hours", "usage_days", "attempts", "requests"):
-        op.drop_table(name)
+    op.drop_table("total_days")
+    for bucket in ("hours", "days", "months"):
+        op.drop_table(f"usage_{bucket}")
+    for bucket in ("days", "months"):
+        op.drop_table(f"latency_{bucket}")
+    op.drop_table("attempts")
+    op.drop_table("requests")
