@@ -11,6 +11,8 @@ from app import __version__
 from app.cli import (
     accounts,
     config,
+    connect,
+    disconnect,
     doctor,
     keys,
     login,
@@ -20,10 +22,12 @@ from app.cli import (
     quota,
     restart,
     serve,
+    shell_integration,
     start,
     status,
     stop,
 )
+from app.cli.run import run as run_agent
 from app.cli.terminal import prepare, say, show_error
 from app.errors import AppError
 
@@ -54,6 +58,10 @@ def build() -> typer.Typer:
         models.models,
         quota.quota,
         doctor.doctor,
+        connect.connect,
+        disconnect.disconnect,
+        run_agent,
+        shell_integration.shell_integration,
     ):
         program.command()(command)
     program.add_typer(config.commands, name="config")

@@ -23,8 +23,8 @@ from app.clients.detect import Found, Run, ask, detect, version_of
 from app.clients.manifest import AgentRecord, Book, Manifest, record_file
 from app.clients.plan import (
     FileEdit,
-    FileState,
     Files,
+    FileState,
     Written,
     candidates,
     look,
@@ -32,7 +32,6 @@ from app.clients.plan import (
     plan_undo,
 )
 from app.clients.writer import FileChanged, read_file, write_edits
-from app.configtext import nearest
 from app.errors import AppError, RequestError
 from app.paths import private_dir
 
@@ -51,6 +50,8 @@ def agent_named(name: str) -> Agent:
     try:
         return AGENTS[name]
     except KeyError:
+        from app.configtext import nearest  # brings the models of all settings
+
         hint = nearest(name, list(AGENTS))
         raise RequestError(
             f"There is no agent called {name}.", code="unknown_agent", hint=f"{hint.capitalize()}."
@@ -184,7 +185,8 @@ class Connections:
         needed = candidates(agent, self._machine, address, models)
         files = {path: read_file(path) for path in (*needed, *(entry.path for entry in written))}
         edits = plan(agent, self._machine, address, models, files, written)
-        record = AgentRecord(address.url, dict(models.roles), self._now(), [])
+        roles = {str(role): model for role, model in models.roles.items()}
+        record = AgentRecord(address.url, roles, self._now(), [])
         return Proposal(agent, edits, record, known)
 
     def propose_undo(self, name: str) -> Proposal:
