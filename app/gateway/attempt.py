@@ -30,6 +30,7 @@ from app.canonical.parts import Media, Opaque, ToolCall
 from app.canonical.profile import Target
 from app.canonical.request import ChatRequest
 from app.canonical.response import ChatResponse
+from app.canonical.stale import without_signatures
 from app.canonical.usage import Usage
 from app.dialects.base import Dialect
 from app.dialects.identity import identity_edits
@@ -77,6 +78,7 @@ class Attempt:
     """See the module."""
 
     __slots__ = (
+        "_bare",
         "_candidate",
         "_content_by",
         "_gateway",
@@ -97,7 +99,11 @@ class Attempt:
         sink: Sink,
         outcome: Outcome,
         pinger: Pinger,
+        *,
+        bare: bool = False,
     ) -> None:
+        """Begin an attempt; ``bare`` leaves out what is signed in the history."""
+        self._bare = bare
         self._gateway = gateway
         self._work = work
         self._candidate = candidate
@@ -172,8 +178,11 @@ class Attempt:
         # A variant is a form of the answer that no service is asked for.
         plain = call.surface is None and not work.peek.variant
         same = candidate.dialect == call.dialect.name and plain and not work.sealed
+        same = same and not self._bare
         request: ChatRequest | None = None
-        if not same:
+        if self._bare:
+            request = without_signatures(work.request())
+        elif not same:
             request = self._gateway.replay.attach(call.owner, work.request())
         edits = (
             {}

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from app.accounts.account import Account
 from app.canonical.events import Failed
 from app.canonical.failure import Failure, failure_of
+from app.canonical.stale import blames_signature
 from app.dialects.base import read_head
 from app.dialects.openai_responses_store import previous_id, unknown_previous
 from app.errors import AppError, BugError, Retry, TranslationError
@@ -133,6 +134,10 @@ class Gateway(Resources):
                     if renewed is not None:
                         again = replace(candidate, account=renewed)
                         attempt, result = await self._attempt(work, again, sink, outcome, pinger)
+                if isinstance(result, Failure) and blames_signature(result):
+                    attempt, result = await self._attempt(
+                        work, candidate, sink, outcome, pinger, bare=True
+                    )
                 if isinstance(result, Served):
                     self.settle(candidate, result.failure)
                     if work.conversation and result.failure is None:
@@ -149,10 +154,17 @@ class Gateway(Resources):
         await self._refuse(work.call, sink, outcome, failure, kept, work.peek.variant)
 
     async def _attempt(
-        self, work: Work, candidate: Candidate, sink: Sink, outcome: Outcome, pinger: Pinger
+        self,
+        work: Work,
+        candidate: Candidate,
+        sink: Sink,
+        outcome: Outcome,
+        pinger: Pinger,
+        *,
+        bare: bool = False,
     ) -> tuple[Attempt, Served | Failure]:
         outcome.attempts += 1
-        attempt = Attempt(self, work, candidate, sink, outcome, pinger)
+        attempt = Attempt(self, work, candidate, sink, outcome, pinger, bare=bare)
         try:
             return attempt, await attempt.run()
         except TranslationError as error:  # another dialect may be able to say it

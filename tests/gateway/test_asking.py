@@ -7,7 +7,7 @@ import pytest
 
 from app.errors import AccountError, RequestError
 from app.gateway.asking import conversation_of, session_key
-from app.providers import Credential
+from app.providers import ANTHROPIC, Credential
 from app.providers.shaping import Shaped
 from tests.fakes.basic import Answered
 from tests.gateway.scripted import (
@@ -16,6 +16,7 @@ from tests.gateway.scripted import (
     SSE,
     Desk,
     account,
+    anthropic_whole,
     ask_body,
     chat_stream,
     chat_whole,
@@ -232,6 +233,59 @@ async def test_heads_of_answers_are_shown_also_of_refusals():
     )
     await desk.ask(ask_body("openai_chat", "m"))
     assert seen == [("one", "0"), ("two", "9")]
+
+
+# Signatures that are refused
+
+STALE = Answered(
+    400,
+    JSON,
+    json.dumps(
+        {
+            "type": "error",
+            "error": {
+                "type": "invalid_request_error",
+                "message": "messages.1.content.0: Invalid `signature` in `thinking` block",
+            },
+        }
+    ).encode(),
+)
+THOUGHT = [
+    {"role": "user", "content": "a"},
+    {
+        "role": "assistant",
+        "content": [
+            {"type": "thinking", "thinking": "hm", "signature": "stale"},
+            {"type": "text", "text": "b"},
+        ],
+    },
+    {"role": "user", "content": "c"},
+]
+
+
+async def test_a_refused_signature_is_left_out_and_the_same_account_asked_again():
+    desk = Desk(account(ANTHROPIC, "one"), account(ANTHROPIC, "two"))
+    desk.answers(STALE, Answered(200, JSON, anthropic_whole()))
+    body = ask_body("anthropic", "claude-x", messages=THOUGHT)
+    client = await desk.ask(body, "anthropic")
+    assert client.status == 200
+    assert desk.outcome.account == "anthropic/one"
+    assert "stale" in desk.send.requests[0].body.decode()
+    again = desk.send.requests[1].body.decode()
+    assert "stale" not in again
+    assert '"b"' in again
+    assert (
+        desk.roster.state(desk.roster.get("anthropic/one"), "claude-x", desk.clock()).health
+        == "ready"
+    )
+
+
+async def test_a_signature_that_is_still_refused_is_told_once():
+    desk = Desk(account(ANTHROPIC, "one"), account(ANTHROPIC, "two")).answers(STALE, STALE)
+    client = await desk.ask(ask_body("anthropic", "claude-x", messages=THOUGHT), "anthropic")
+    assert client.status == 400
+    assert "signature" in client.json["error"]["message"]
+    assert len(desk.send.requests) == 2
 
 
 # Conversations
