@@ -275,5 +275,5 @@ def render_wait(flow: Mapping[str, Any], left_s: float, typed: int | None) -> st
     if typed:
         return f"{line} Code: {typed} characters, Enter sends them."
     if typed is not None:
-        return f"{line} If the browser shows a code or an error, paste it or its address here."
+        return f"{line} You can paste a code or an address here."
     return line

@@ -316,7 +316,7 @@ def test_refusal_of_the_instance_is_told(dragoman, fake):
     ("state", "left_s", "typed", "line"),
     [
         ("waiting", 299.6, None, "Waiting for you, 5:00 left."),
-        ("waiting", 61, 0, "1:01 left. If the browser shows a code"),
+        ("waiting", 61, 0, "1:01 left. You can paste a code"),
         ("waiting", -5, 12, "0:00 left. Code: 12 characters"),
         ("working", 5, 0, "Finishing the sign-in …"),
     ],

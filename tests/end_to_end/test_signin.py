@@ -43,7 +43,7 @@ async def test_sign_in_list_and_log_out(tmp_path, monkeypatch, capsys):
     async with instance(tmp_path, monkeypatch) as server:
         running = asyncio.ensure_future(dragoman("login", "web", "--label", "work"))
         flow = None
-        while flow is None or not flow.listening:  # noqa: ASYNC110 - the command has its thread
+        while flow is None or not flow.listening:
             await asyncio.sleep(0)
             flow = next(iter(server.desk.logins.flows()), None)
         server.send.script(granted(1))
