@@ -1,8 +1,9 @@
 """Where the program starts.
 
-``serve``, ``--version`` and the bare command are read here by hand: they need neither typer nor
-rich, whose import would cost a third of the time that ``serve`` has until its first answer. A call
-that is not understood here goes to the full command line, which explains what is wrong with it.
+``serve``, ``window``, ``--version`` and the bare command are read here by hand: they need neither
+typer nor rich, whose import would cost a third of the time that ``serve`` has until its first
+answer. A call that is not understood here goes to the full command line, which explains what is
+wrong with it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from app.cli.foreground import run
 
         return run(greet=True)
+    if words == ["window"]:
+        from app.desktop import window
+
+        window.run()
     if words[0] == "serve" and (options := _parse_serve(words[1:])) is not None:
         from app.cli.foreground import run
 

@@ -8,7 +8,8 @@ Source: the interface's own description, ``dbus-menu.xml`` in libdbusmenu, and w
 4.18 and KDE call (observed 2026: clicks come by ``EventGroup`` only from xfce4-panel).
 """
 
-from __future__ import annotations
+# No postponed annotations here: dbus-fast reads the signatures out of them, and takes a postponed
+# None for a wrong one.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Row:
     text: str | None
     click: Callable[[], None] | None = None
     """None: a line to read."""
-    children: tuple[Row, ...] = ()
+    children: "tuple[Row, ...]" = ()
     checked: bool | None = None
     radio: bool = False
 
@@ -50,7 +51,7 @@ class Row:
 class _Node:
     id: int
     row: Row
-    children: tuple[_Node, ...]
+    children: "tuple[_Node, ...]"
 
     def properties(self, wanted: Sequence[str]) -> dict[str, Variant]:
         row = self.row
@@ -73,7 +74,7 @@ class _Node:
         children = [Variant("(ia{sv}av)", node.layout(depth - 1, wanted)) for node in below]
         return [self.id, self.properties(wanted), children]
 
-    def walk(self) -> Iterator[_Node]:
+    def walk(self) -> "Iterator[_Node]":
         yield self
         for child in self.children:
             yield from child.walk()

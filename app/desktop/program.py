@@ -19,8 +19,8 @@ from app.desktop import autostart
 from app.desktop.bridge import Program
 from app.desktop.clipboard import find_copier
 from app.desktop.desktop import Desktop, Parts
-from app.desktop.theme import find_theme
 from app.desktop.menu import Action
+from app.desktop.theme import find_theme
 from app.desktop.tray import Choice, Face, Tray, host_timer, signals
 from app.desktop.windows import Windows, find_runner, here_line
 from app.errors import AppError

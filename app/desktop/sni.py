@@ -10,7 +10,8 @@ Neither GTK nor a display is needed. Source: freedesktop.org, StatusNotifierItem
 watchers.
 """
 
-from __future__ import annotations
+# No postponed annotations here: dbus-fast reads the signatures out of them, and takes a postponed
+# None for a wrong one.
 
 import asyncio
 import contextlib
@@ -35,7 +36,7 @@ from PIL import Image
 from app.desktop import toolkit
 from app.desktop.dbusmenu import DbusMenu, Row
 
-__all__ = ["WATCHER", "SniIcon", "rows_of", "to_pixmap"]
+__all__ = ["WATCHER", "SniIcon", "close_bus", "rows_of", "to_pixmap"]
 
 _log = logging.getLogger("dragoman.desktop")
 
@@ -58,7 +59,7 @@ class _Item(ServiceInterface):
 
     def __init__(self, name: str, activate: Callable[[], None]) -> None:
         super().__init__("org.kde.StatusNotifierItem")
-        self.name = name
+        self._id = name
         self.title = ""
         self.status = "Passive"
         self.pixmaps: list[Any] = []
@@ -91,7 +92,7 @@ class _Item(ServiceInterface):
     @dbus_property(access=PropertyAccess.READ)
     def Id(self) -> DBusStr:
         """Return the name under which panels keep the icon's place."""
-        return self.name
+        return self._id
 
     @dbus_property(access=PropertyAccess.READ)
     def Title(self) -> DBusStr:
@@ -196,7 +197,7 @@ class SniIcon(_Base):  # type: ignore[misc] # pystray has no types
         self._end = asyncio.Event()
         bus = self._bus = await MessageBus(bus_type=BusType.SESSION).connect()
         self._loop = asyncio.get_running_loop()
-        self._item.title = self.title
+        gone = asyncio.ensure_future(_disconnected(bus))
         try:
             bus.export(_ITEM_PATH, self._item)
             bus.export(_MENU_PATH, self._dbusmenu)
@@ -206,12 +207,13 @@ class SniIcon(_Base):  # type: ignore[misc] # pystray has no types
             await self._register()
             self._running = True
             self._start_up()
-            await self._until_end(bus)
+            await self._until_end(gone)
         finally:
             self._loop = None
             if self._registering is not None:
                 self._registering.cancel()
             bus.disconnect()
+            await gone
 
     def _start_up(self) -> None:
         """Do what pystray does once a loop runs, on a thread that nobody has to wait for."""
@@ -227,19 +229,13 @@ class SniIcon(_Base):  # type: ignore[misc] # pystray has no types
         self._setup_thread = threading.Thread(target=start, name="tray setup", daemon=True)
         self._setup_thread.start()
 
-    async def _until_end(self, bus: MessageBus) -> None:
+    async def _until_end(self, gone: asyncio.Future[None]) -> None:
         assert self._end is not None  # noqa: S101 - made by ``_serve``
         ended = asyncio.ensure_future(self._end.wait())
-        cut = asyncio.ensure_future(_disconnected(bus))
-        try:
-            await asyncio.wait((ended, cut), return_when=asyncio.FIRST_COMPLETED)
-            if cut.done() and not ended.done():
-                _log.info("the session bus has gone, and with it the desktop session")
-        finally:
-            for task in (ended, cut):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, OSError, EOFError):
-                    await task
+        await asyncio.wait((ended, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            _log.info("the session bus has gone, and with it the desktop session")
+            ended.cancel()
 
     def _stop(self) -> None:
         self._hand(self._set_end)
@@ -307,6 +303,7 @@ class SniIcon(_Base):  # type: ignore[misc] # pystray has no types
     # --- what pystray asks of a backend ----------------------------------------------------------
 
     def _show(self) -> None:
+        self._update_title()  # pystray keeps what was set before
         self._hand(lambda: self._set_status("Active"))
 
     def _hide(self) -> None:
@@ -352,8 +349,16 @@ class SniIcon(_Base):  # type: ignore[misc] # pystray has no types
         raise NotImplementedError("notify.Notifier sends notifications")
 
 
+async def close_bus(bus: MessageBus) -> None:
+    """Disconnect, and wait until the socket is closed."""
+    bus.disconnect()
+    await _disconnected(bus)
+
+
 async def _disconnected(bus: MessageBus) -> None:
-    await bus.wait_for_disconnect()  # type: ignore[no-untyped-call] # it has no annotations
+    """Wait until a connection has ended, by whichever side; never cancelled, see the library."""
+    with contextlib.suppress(OSError, EOFError):  # the other side ended it
+        await bus.wait_for_disconnect()  # type: ignore[no-untyped-call] # it has no annotations
 
 
 def rows_of(menu: Any, icon: Any) -> tuple[Row, ...]:

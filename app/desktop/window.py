@@ -25,10 +25,10 @@ import json
 import os
 import sys
 import threading
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-__all__ = ["main"]
+__all__ = ["main", "run"]
 
 _LINGER_S = 3.0
 """A web view that does not close within this time is ended with the process."""
@@ -172,8 +172,14 @@ def _give_up(why: str, error: Exception) -> int:
     return 3
 
 
-if __name__ == "__main__":
-    # pywebview starts threads that are no daemons; once the window is closed nothing needs them.
+def run() -> NoReturn:
+    """Show the window and end the process.
+
+    The web view's libraries start threads that would keep it; nobody needs them any more.
+    """
     code = main()
-    sys.stdout.flush()
     os._exit(code)
+
+
+if __name__ == "__main__":
+    run()

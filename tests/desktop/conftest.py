@@ -1,0 +1,40 @@
+import os
+import select
+import shutil
+import subprocess
+
+import pytest
+
+from tests.desktop.session_bus import PrivateBus
+
+
+@pytest.fixture
+def bus(monkeypatch):
+    """A private session bus, which is the one of this process for the time of the test."""
+    if shutil.which("dbus-daemon") is None:
+        pytest.skip("dbus-daemon is not installed")
+    private = PrivateBus()
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", private.address)
+    yield private
+    private.close()
+
+
+@pytest.fixture(scope="session")
+def screen():
+    """The name of an X display of our own."""
+    if shutil.which("Xvfb") is None:
+        pytest.skip("Xvfb is not installed")
+    readable, writable = os.pipe()
+    process = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(writable), "-screen", "0", "1280x900x24", "-nolisten", "tcp"],
+        pass_fds=(writable,),
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(writable)
+    ready, _, _ = select.select([readable], [], [], 20)
+    assert ready, "Xvfb did not start"
+    number = os.read(readable, 16).decode().strip()
+    os.close(readable)
+    yield f":{number}"
+    process.terminate()
+    process.wait()
