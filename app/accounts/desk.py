@@ -18,7 +18,7 @@ from app.accounts.account import Account
 from app.accounts.book import AccountBook, Vault
 from app.accounts.flow import Flow, Listeners, Timer
 from app.accounts.login import Logins
-from app.accounts.refresh import Refresher
+from app.accounts.refresh import Refresher, can_renew
 from app.accounts.roster import Health, Roster
 from app.accounts.steps import Driver
 from app.accounts.vaultstate import VaultState
@@ -342,7 +342,7 @@ class Desk:
             created_at=record.created_at,
             consented_at=record.consented_at,
             expires_at=record.credential.expires_at,
-            renewable=account.provider.renew is not None and record.credential.kind == "oauth",
+            renewable=can_renew(record, account.provider),
             renewed_at=record.renewed_at,
             renewing=renewal.running,
             next_renewal_at=renewal.next_at,

@@ -39,7 +39,7 @@ from app.providers.credential import Credential
 from app.providers.signin import NOT_ALLOWED, SIGN_IN_AGAIN
 from app.tasks import spawn
 
-__all__ = ["Refresher", "Renewal", "Timer"]
+__all__ = ["Refresher", "Renewal", "Timer", "can_renew"]
 
 _log = logging.getLogger("dragoman.accounts")
 
@@ -164,7 +164,7 @@ class Refresher:
             course.used = True
         left_s = self._left_s(record, course)
         if record.credential.secret and left_s > min(_MARGIN_S, provider.renew_lead_s):
-            if left_s <= course.lead_s and self._may_try(course, provider):
+            if left_s <= course.lead_s and self._may_try(record, course, provider):
                 self._begin(record.id)
             return self.book.account(record.id) or account
         error = await self._renewed(record.id, course, provider)
@@ -187,7 +187,7 @@ class Refresher:
         """
         record = self.book.find(account.id)
         provider = None if record is None else self.book.provider_of(record)
-        if record is None or provider is None or provider.renew is None:
+        if record is None or provider is None or not can_renew(record, provider):
             raise AccountError(
                 f"The service does not accept the key of {account.id}.",
                 hint="It may be revoked, mistyped, or of another service.",
@@ -216,7 +216,7 @@ class Refresher:
         """
         record = self.book.get(account_id)
         provider = self.book.provider_of(record)
-        if provider is None or provider.renew is None:
+        if provider is None or not can_renew(record, provider):
             raise RequestError(
                 f"The sign-in of {record.id} has nothing to renew.",
                 status=409,
@@ -314,7 +314,7 @@ class Refresher:
 
     def _act(self, record: Record, provider: Provider) -> None:
         course = self._course(record, provider)
-        if course.over or provider.renew is None:
+        if course.over or not can_renew(record, provider):
             self._end(record, course)
         else:
             self._begin(record.id)
@@ -328,7 +328,7 @@ class Refresher:
         if record.credential.expires_at is None:
             return None
         left_s = self._left_s(record, course)
-        if course.over or provider.renew is None:
+        if course.over or not can_renew(record, provider):
             return None if self.book.trouble(record.id) else left_s
         if course.short and not course.used:
             return None
@@ -364,9 +364,9 @@ class Refresher:
         left_s = self._left_s(record, course)
         return bool(record.credential.secret) and left_s > 0 and not course.refused
 
-    def _may_try(self, course: _Course, provider: Provider) -> bool:
+    def _may_try(self, record: Record, course: _Course, provider: Provider) -> bool:
         return (
-            provider.renew is not None
+            can_renew(record, provider)
             and not course.over
             and not self._closed
             and course.not_before <= self.monotonic()
@@ -380,9 +380,10 @@ class Refresher:
         """Wait for a renewal, of which there is one at a time; returns why it failed."""
         running = self._flights.get(account_id)
         if running is None:
-            if provider.renew is None:
+            record = self.book.find(account_id)
+            if record is None or not can_renew(record, provider):
                 return _ended(account_id, provider)
-            if not self._may_try(course, provider):
+            if not self._may_try(record, course, provider):
                 return self._held_back(account_id, course)
             running = self._begin(account_id)
         try:
@@ -541,6 +542,11 @@ class Refresher:
             error = _ended(record.id, provider)
         if error is not None:
             self.book.set_trouble(record.id, error.text)
+
+
+def can_renew(record: Record, provider: Provider) -> bool:
+    """Say whether a sign-in can be renewed: long-lived tokens and keys cannot."""
+    return provider.renew is not None and bool(record.credential.renewal)
 
 
 def _ended(account_id: str, provider: Provider) -> AccountError:

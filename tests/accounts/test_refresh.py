@@ -159,6 +159,20 @@ async def test_end_without_a_way_to_renew_is_told():
     assert caught.value.code == SIGN_IN_AGAIN
 
 
+async def test_long_lived_token_without_a_renewal_is_used_to_its_end():
+    room = await opened(record(credential=Credential("s-long", "oauth", START + 2 * HOUR)))
+    room.timers.go(2 * HOUR - 61)
+    assert (await room.refresher.fresh(room.account())).ready
+    with pytest.raises(AccountError) as caught:
+        await room.refresher.rejected(room.account(), "s-long")
+    assert caught.value.code == "key_refused"
+    with pytest.raises(RequestError):
+        await room.refresher.renew(WEB_1)
+    room.timers.go(61)
+    assert "dragoman login web" in room.account().trouble
+    assert room.send.requests == []
+
+
 async def test_credential_without_an_end_is_never_renewed():
     room = await opened(record(credential=Credential("s-without-end", "oauth", None, "r")))
     room.timers.go(90 * 86_400)
