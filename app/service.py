@@ -31,6 +31,7 @@ from app.accounts.command import CommandCredentials, run_program
 from app.accounts.configured import configured_accounts
 from app.accounts.desk import Desk
 from app.accounts.discovery import Discovery
+from app.accounts.forwarded import forwarding
 from app.accounts.passphrase import passphrase_file
 from app.accounts.quota import Quotas
 from app.accounts.quota_reader import QuotaReader
@@ -50,7 +51,7 @@ from app.gateway.memory import ResponseMemory
 from app.gateway.replay import ReplayCache
 from app.gateway.resources import GatewayLimits
 from app.gateway.tokenizer import Tokenizer
-from app.http import HttpReply, HttpRequest, Limits, Send, StreamedReply
+from app.http import Headers, HttpReply, HttpRequest, Limits, Send, StreamedReply
 from app.instance import Instance
 from app.keys import KeyKind, KeyRecord
 from app.paths import Paths, asset
@@ -221,6 +222,7 @@ class Service:
             settled=self._settled,
             fresh=self._fresh,
             rejected=self._rejected,
+            own_sign_in=self._forwarding(),
             low_percent=self.config.quota.low_percent,
             left_percent=lambda account_id, model: self.quotas.left_percent(
                 account_id, model, time.time()
@@ -293,6 +295,14 @@ class Service:
         again = await self._fresh(account)
         same = again.credential is not None and again.credential.secret == secret
         return None if same else again
+
+    def _forwarding(self) -> Callable[[Headers, str, str], Account | None]:
+        sections = self.config.providers
+        return forwarding(
+            provider
+            for provider in self.providers.values()
+            if provider.id in sections and sections[provider.id].forward
+        )
 
     def _accounts_changed(self) -> None:
         """Follow a sign-in, a renewal or a change of the settings."""
@@ -452,6 +462,7 @@ class Service:
         self.commands.keep_only(frozenset(account.id for account in accounts))
         self.desk.configure(accounts)
         self.gateway.low_percent = config.quota.low_percent
+        self.gateway.own_sign_in = self._forwarding()
         self.gateway.limits = _limits(config)
         self.gateway.catalog = self._catalog()
         self.access.policy = self._policy()

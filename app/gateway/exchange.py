@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from app.accounts.account import Account
 from app.canonical.events import Failed
 from app.canonical.failure import Failure, failure_of
+from app.canonical.parts import DialectName
 from app.canonical.stale import blames_signature
 from app.dialects.base import read_head
 from app.dialects.openai_responses_store import previous_id, unknown_previous
@@ -103,20 +104,24 @@ class Gateway(Resources):
         outcome.model = peek.model
         now = self.now()
         conversation = conversation_of(call, peek)
-        plan = make_plan(
-            peek.model,
-            call.dialect.name,
-            self.roster.accounts(),
-            self.catalog,
-            lambda account, model: self.roster.state(account, model, now),
-            call.allows,
-            self.ranking(conversation),
-        )
+        own = self.own_sign_in(call.headers, call.dialect.name, peek.model)
+        if own is not None:
+            plan = _only(own, peek.model, call.dialect.name)
+        else:
+            plan = make_plan(
+                peek.model,
+                call.dialect.name,
+                self.roster.accounts(),
+                self.catalog,
+                lambda account, model: self.roster.state(account, model, now),
+                call.allows,
+                self.ranking(conversation),
+            )
         if not plan.candidates:
             raise no_account_error(plan, now, call.show_account)
         if follows is not None and "previous_response_id" in head:
             plan = _knowing(plan, follows)
-        work = Work(call, peek, plan, head, conversation)
+        work = Work(call, peek, plan, head, conversation, own_sign_in=own is not None)
         if peek.operation == "count_tokens":
             await count(self, work, sink, outcome)
         else:
@@ -139,19 +144,23 @@ class Gateway(Resources):
                         work, candidate, sink, outcome, pinger, bare=True
                     )
                 if isinstance(result, Served):
-                    self.settle(candidate, result.failure)
+                    if not work.own_sign_in:
+                        self.settle(candidate, result.failure)
                     if work.conversation and result.failure is None:
                         self.affinity.bind(work.conversation, candidate.account.id)
                     outcome.failure = result.failure
                     return
-                self.settle(candidate, result)
+                if not work.own_sign_in:
+                    self.settle(candidate, result)
                 outcome.failures.append((candidate.account.id, result))
                 if helps_more(result, failure):
                     failure, kept = result, attempt.kept
                 if not may_try_next(result):
                     break
         assert failure is not None  # noqa: S101 - a plan with candidates ran at least once
-        await self._refuse(work.call, sink, outcome, failure, kept, work.peek.variant)
+        await self._refuse(
+            work.call, sink, outcome, failure, kept, work.peek.variant, own=work.own_sign_in
+        )
 
     async def _attempt(
         self,
@@ -187,10 +196,15 @@ class Gateway(Resources):
         failure: Failure,
         kept: Headers = (),
         variant: str = "",
+        *,
+        own: bool = False,
     ) -> None:
-        """Tell the client of a failure, in its stream when that has begun."""
+        """Tell the client of a failure, in its stream when that has begun.
+
+        ``own``: the sign-in is the client's, which has to hear what became of it.
+        """
         outcome.failure = failure
-        shown = upstream_shown(failure)
+        shown = failure if own else upstream_shown(failure)
         if sink.started:
             context = replace(self.reply_context(call, None, None), variant=variant)
             outcome.status = 200
@@ -206,6 +220,11 @@ class Gateway(Resources):
         ours = self.own_headers(call, outcome)
         fields.update((key.lower(), (key, value)) for key, value in ours)
         sink.reply(reply.status, tuple(fields.values()), reply.body)
+
+
+def _only(account: Account, model: str, dialect: DialectName) -> Plan:
+    candidate = Candidate(account, model, model, dialect, "the caller's own sign-in")
+    return Plan(model, (candidate,))
 
 
 def _signed_out(result: Served | Failure) -> bool:

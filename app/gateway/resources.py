@@ -76,6 +76,10 @@ def _unknown(_account_id: str, _model: str) -> float | None:
     return None
 
 
+def _none_of_its_own(_headers: Headers, _dialect: str, _model: str) -> Account | None:
+    return None
+
+
 def _unnoticed(_account: Account, _headers: Headers) -> None:
     return None
 
@@ -106,6 +110,9 @@ class Resources:
     """What is left of an account (id) for a model (the upstream's name), in percent, now."""
     low_percent: float = 5.0
     """An account with no more than this left comes after those with more."""
+    own_sign_in: Callable[[Headers, str, str], Account | None] = _none_of_its_own
+    """Returns the account that a call brings along itself, from its head, its dialect and its
+    model; None for most. Such a call goes to that account and nowhere else."""
     noticed: Callable[[Account, Headers], None] = _unnoticed
     """Shown the head of every answer, which may tell what is left of the account."""
 

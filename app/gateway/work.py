@@ -26,6 +26,8 @@ class Work:
     head: Mapping[str, msgspec.Raw]
     conversation: str = ""
     """See ``asking.conversation_of``."""
+    own_sign_in: bool = False
+    """The call goes on with the caller's own sign-in."""
     _request: ChatRequest | None = None
     _sealed: bool | None = None
 

@@ -128,6 +128,10 @@ class Provider:
     """Ends the sign-in at the service."""
     shape: Callable[[Asked], Shaped] | None = None
     """Brings a call into the form that the service wants."""
+    own_token: re.Pattern[str] | None = None
+    """What a Bearer token of its own programs looks like, where a call may go on with it."""
+    shape_own: Callable[[Asked], Shaped] | None = None
+    """In place of ``shape`` for such a call, whose body stays as it is."""
     quota_steps: Callable[[Credential], Steps[Quota]] | None = None
     """Asks what is left; called rarely."""
     read_quota: Callable[[Headers, float], Quota | None] | None = None

@@ -17,7 +17,7 @@ from app.providers import claude_profile as profile
 from app.providers.base import Provider
 from app.providers.claude_profile import ENDPOINTS, ClaudeEndpoints
 from app.providers.claude_quota import ClaudeQuota, read_quota
-from app.providers.claude_shape import shape
+from app.providers.claude_shape import shape, shape_own
 from app.providers.claude_signin import ClaudeSignIn
 from app.providers.signin import NOT_ALLOWED
 
@@ -103,6 +103,8 @@ def claude(endpoints: ClaudeEndpoints = ENDPOINTS) -> Provider:
         renew=ways.renew,
         renew_lead_s=profile.RENEW_LEAD_S,
         shape=shape,
+        own_token=re.compile(r"sk-ant-oat[\w-]{16,}"),
+        shape_own=shape_own,
         quota_steps=ClaudeQuota(endpoints).steps,
         read_quota=read_quota,
     )

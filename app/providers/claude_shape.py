@@ -33,7 +33,7 @@ from app.providers.rawjson import (
 )
 from app.providers.shaping import Asked, Shaped
 
-__all__ = ["is_genuine", "shape"]
+__all__ = ["is_genuine", "shape", "shape_own"]
 
 _AGENT = re.compile(r"claude-cli/\d+\.\d+\.\d+\S* \(external, [^()]+\)")
 _HEX_64 = re.compile(r"[0-9a-f]{64}")
@@ -63,6 +63,11 @@ def shape(asked: Asked) -> Shaped:
         ("x-app", profile.X_APP),
     )
     return Shaped(body, path, headers, names=names)
+
+
+def shape_own(asked: Asked) -> Shaped:
+    """Return a call that brings its own sign-in: nothing of it is changed, its own head goes on."""
+    return Shaped(asked.body, _with_beta(asked.path), _genuine_headers(asked.client_headers))
 
 
 def _with_beta(path: str) -> str:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.accounts.account import Account
+from app.accounts.forwarded import forwarding
 from app.providers.credential import Credential
 from app.upstream.client import Client
 from app.upstream.proxies import Environment
@@ -288,3 +289,50 @@ async def test_a_policy_refusal_takes_the_account_out_at_once():
         again = await place.ask(body, "anthropic")
         assert again.status != 200
         assert len(place.fake.requests) == asked
+
+
+# A caller's own sign-in
+
+
+def own_sign_in(place, held):
+    """Let calls go on with their own sign-in, and return the head of one that brings it."""
+    place.desk.gateway.own_sign_in = forwarding([claude_at(place.fake.url)])
+    head = [field for field in CLAUDE_CODE if field[0] != "x-api-key"]
+    return (*head, ("authorization", f"Bearer {held.access}"))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_callers_own_sign_in_goes_on_with_its_call_untouched(stream, caplog):
+    async with town() as place:
+        held = place.claude.grant()
+        head = own_sign_in(place, held)
+        raw = json.dumps(claude_code("FAKE:text=hello;", CLAUDE, stream=stream), indent=1).encode()
+        client = await place.ask(raw, "anthropic", head)
+        assert client.status == 200, client.body
+        assert place.sent.body == raw
+        assert place.sent.headers["authorization"] == f"Bearer {held.access}"
+        assert place.desk.outcome.grade == "verbatim"
+        assert held.access not in caplog.text + repr(place.desk.outcome)
+
+
+async def test_a_refused_sign_in_of_the_caller_is_told_to_it_and_to_nobody_else():
+    async with town() as place:
+        held = place.claude.grant()
+        head = own_sign_in(place, held)
+        place.claude.revoke(held)
+        body = claude_code("FAKE:text=hello;", CLAUDE, stream=False)
+        refused = await place.ask(body, "anthropic", head)
+        assert refused.status == 401
+        assert refused.json["error"]["type"] == "authentication_error"
+        assert len(place.fake.requests) == 1
+        assert (await place.ask(body, "anthropic", CLAUDE_CODE)).status == 200
+
+
+async def test_another_model_with_that_sign_in_takes_the_usual_way():
+    async with town() as place:
+        head = own_sign_in(place, place.claude.grant())
+        client = await place.ask(
+            claude_code("FAKE:text=hello;", GPT, stream=False), "anthropic", head
+        )
+        assert client.status == 200, client.body
+        assert place.desk.outcome.account == "codex/codex-1"

@@ -1,0 +1,53 @@
+"""Calls that bring their own sign-in along (``forward: true``).
+
+Such a call is made with the caller's token, to the vendor's own host, and with nobody else's: the
+token is neither stored nor logged, and when it is refused the caller hears so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from app.accounts.account import Account
+from app.http import Headers, header
+from app.providers.base import Provider
+from app.providers.credential import Credential
+
+__all__ = ["forwarding"]
+
+
+def forwarding(providers: Iterable[Provider]) -> Callable[[Headers, str, str], Account | None]:
+    """Return what recognises such calls.
+
+    Args:
+        providers: those that the settings say this of.
+
+    Returns:
+        A function of a call's head, dialect and model.
+    """
+    ready = [
+        (provider.own_token, replace(provider, shape=provider.shape_own, renew=None))
+        for provider in providers
+        if provider.own_token is not None
+    ]
+
+    def find(headers: Headers, dialect: str, model: str) -> Account | None:
+        if not ready:
+            return None
+        scheme, _, token = (header(headers, "authorization") or "").strip().partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        for pattern, provider in ready:
+            wanted = dialect in provider.dialects and provider.serves(model)
+            if wanted and pattern.fullmatch(token.strip()):
+                return Account(
+                    f"{provider.id}/forward",
+                    provider,
+                    "forward",
+                    provider.base_url,
+                    Credential(token.strip(), "oauth"),
+                )
+        return None
+
+    return find
