@@ -208,6 +208,8 @@ class SniIcon(_Base):  # type: ignore[misc] # pystray has no types
             self._running = True
             self._start_up()
             await self._until_end(gone)
+        except (OSError, EOFError) as error:  # it went while something was asked of it
+            _log.info("the session bus has gone: %s", error or "it closed the connection")
         finally:
             self._loop = None
             if self._registering is not None:

@@ -113,12 +113,14 @@ class _NotificationsInterface(ServiceInterface):
 class Panel:
     """What a desktop brings: collects tray icons, shows notifications. Runs on its own thread.
 
-    ``registered`` and ``updated`` are set by each registration and each changed menu.
+    ``registered``, ``updated`` and ``visible`` are set by each registration, changed menu and icon
+    that shows or hides.
     """
 
     def __init__(self, address, *, icons=True):
         self.registered = threading.Event()
         self.updated = threading.Event()
+        self.visible = threading.Event()
         self.items = []
         self.notices = []
         self.noticed = threading.Condition()
@@ -146,6 +148,7 @@ class Panel:
             bus.export("/StatusNotifierWatcher", _WatcherInterface(self._register))
             await bus.request_name(WATCHER)
             await bus.call(_match("type='signal',interface='com.canonical.dbusmenu'"))
+            await bus.call(_match("type='signal',interface='org.kde.StatusNotifierItem'"))
         started.set_result(None)
         await self._end.wait()
         await close_bus(bus)
@@ -153,6 +156,8 @@ class Panel:
     def _heard(self, message):
         if message.message_type is MessageType.SIGNAL and message.member == "LayoutUpdated":
             self.updated.set()
+        if message.message_type is MessageType.SIGNAL and message.member == "NewStatus":
+            self.visible.set()
 
     def _register(self, item):
         self.items.append(item)

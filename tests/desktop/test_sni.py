@@ -63,6 +63,7 @@ def panel(bus):
 def shown(panel):
     found = Shown(panel, face_of(statuses.full()))
     assert panel.updated.wait(10)
+    assert panel.visible.wait(10)
     yield found
     found.close()
 
