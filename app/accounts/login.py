@@ -326,13 +326,14 @@ class Logins:
 
     async def _begin_device(self, attempt: Attempt, sign_in: DeviceSignIn) -> None:
         self._work(attempt, sign_in.run(attempt.host), _DEVICE_S, waiting=True)
+        late = functools.partial(self._fail, attempt, slow(attempt.provider))
+        timer = self._call_later(_BEGIN_S, late)
         try:
-            async with asyncio.timeout(_BEGIN_S):
-                while attempt.view.live and not attempt.view.user_code:
-                    await attempt.changed.wait()
-                    attempt.changed.clear()
-        except TimeoutError:
-            self._fail(attempt, slow(attempt.provider))
+            while attempt.view.live and not attempt.view.user_code:
+                await attempt.changed.wait()
+                attempt.changed.clear()
+        finally:
+            timer.cancel()
 
     # --- what comes back -------------------------------------------------------------------------
 
@@ -665,7 +666,7 @@ class Logins:
             attempt.timer.cancel()
             attempt.timer = None
         task = attempt.task
-        if task is not None and state in ("cancelled", "expired") and not task.done():
+        if task is not None and not task.done() and task is not asyncio.current_task():
             task.cancel()
         self._show(
             attempt, state=state, error=error, code=code, url="", user_code="", listening=False

@@ -432,7 +432,7 @@ class Refresher:
                 if record.credential != begun.credential:
                     return None  # somebody signed in while this waited
                 course = self._course(record, provider)
-                if self.book.unsaved(record.id):
+                if self.book.unsaved(record.id) and self._still_works(record, provider):
                     return await self._save(record, course)
                 return await self._try(record, provider, course)
         except RequestError as error:

@@ -265,6 +265,18 @@ async def test_version_that_worked_is_confirmed_once():
     assert room.vault.confirmed == ["web/web-1"]
 
 
+async def test_version_that_cannot_be_confirmed_is_logged(caplog):
+    class Stubborn(DictVault):
+        async def confirm(self, account):
+            raise AppError("The disk is gone.")
+
+    room = await opened(vault=Stubborn(record()))
+    with caplog.at_level(logging.WARNING):
+        room.book.worked("web/web-1", f"{CANARY}-access-web-1")
+        await asyncio.sleep(0)
+    assert "The disk is gone." in caplog.text
+
+
 async def test_what_takes_time_with_one_account_does_not_overlap():
     room = await opened(record(), record("web-2"))
     order = []

@@ -356,6 +356,18 @@ async def test_device_sign_in_that_fails_at_once_is_returned_as_failed():
     assert "could not be reached" in flow.error
 
 
+async def test_service_that_gives_out_no_code_in_time_ends_the_flow():
+    room = await door(steps=[Answered(200, {}, [asyncio.Event().wait])])
+    starting = asyncio.ensure_future(room.logins.start("web", "device"))
+    await ticks()
+    room.timers.go(45)
+    flow = await starting
+    assert (flow.state, flow.code) == ("failed", "sign_in_slow")
+    await ticks()
+    assert room.logins._attempts[flow.id].task.cancelled()
+    assert room.timers.set == []
+
+
 async def test_device_code_expires_when_the_service_says():
     room = await door(steps=[Answered(200, {}, b'{"user_code":"AB-CD"}')])
     room.logins._driver = replace(room.driver, sleep=lambda _s: asyncio.Event().wait())
@@ -508,6 +520,24 @@ async def test_confirmed_person_with_an_account_repairs_that_one():
     assert done.account == "web/web-2"
     assert room.secret("web/web-2") == f"{CANARY}-access-5"
     assert room.secret("web/web-1") == f"{CANARY}-access-web-1"
+
+
+async def test_confirmed_sign_in_that_cannot_be_stored_fails():
+    room = await door(record())
+    aside = await sign_in(room, 2, start={"account": "web-1"}, id="id-2")
+    room.vault.broken = AppError("The disk is full.")
+    ended = await room.logins.confirm(aside.id)
+    assert (ended.state, ended.error) == ("failed", "The disk is full.")
+    assert room.secret() == f"{CANARY}-access-web-1"
+
+
+async def test_account_that_is_removed_meanwhile_is_made_anew():
+    room = await door(record())
+    flow = await room.logins.start("web", account="web-1")
+    await room.book.remove("web/web-1")
+    room.send.script(granted(2, id="id-2"))
+    done = await room.logins.callback(state_of(flow), "the-code")
+    assert (done.state, done.repaired, done.account) == ("done", False, "web/web-1")
 
 
 async def test_what_nobody_confirms_is_dropped():

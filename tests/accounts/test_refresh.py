@@ -445,6 +445,16 @@ async def test_renewed_token_that_cannot_be_stored_is_used_told_and_stored_later
     assert len(room.send.requests) == 1
 
 
+async def test_token_that_could_never_be_stored_is_renewed_all_the_same():
+    room = await opened(record(left=-1), steps=[granted(2), granted(3)])
+    room.vault.broken = AppError("The disk is full.")
+    await room.refresher.fresh(room.account())
+    room.timers.go(8 * HOUR)
+    await settled(room)
+    assert (await room.refresher.fresh(room.account())).credential.secret == f"{CANARY}-access-3"
+    assert room.sent() == {"renewal": f"{CANARY}-refresh-2"}
+
+
 async def test_account_that_is_removed_meanwhile_is_gone():
     release = asyncio.Event()
     room = await opened(
