@@ -34,7 +34,8 @@ def accounts(
             f"`dragoman login PROVIDER` adds one: {ids}." if ids else "See `dragoman config edit`."
         )
     vault = answer["vault"]
-    if vault["state"] not in ("open", "passphrase"):
+    kept = any(not account["configured"] for account in answer["accounts"])
+    if kept and vault["state"] not in ("open", "passphrase"):  # else it waits for a first sign-in
         say()
         say(f"{vault['message']} {vault['hint']}".strip())
 

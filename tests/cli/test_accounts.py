@@ -69,6 +69,12 @@ def test_vault_that_is_shut_is_told(dragoman, fake):
     assert "The keyring is locked. Unlock it." in dragoman("accounts").out
 
 
+def test_vault_that_nothing_is_in_is_not_spoken_of(dragoman, fake):
+    shut = {"state": "locked", "message": "It has not been opened yet.", "hint": ""}
+    fake.answers["GET /admin/accounts"] = listing(account("a/b", configured=True), vault=shut)
+    assert "opened" not in dragoman("accounts").out
+
+
 def test_json_is_what_the_instance_tells(dragoman, fake):
     told = listing(account("a/b"))
     fake.answers["GET /admin/accounts"] = told
