@@ -195,9 +195,10 @@ class JsonDocument:
             NotEditable: something on the way is no container of the needed kind.
         """
         if self._root is None:
-            text = self.text
-            gap = "" if not text or text.endswith("\n") else self._newline
-            return JsonDocument(text + gap + self._render(nested(path, value), "") + self._newline)
+            rendered = self._render(nested(path, value), "")
+            if self.text and not self.text.endswith("\n"):
+                return JsonDocument(self.text + self._newline + rendered)
+            return JsonDocument(self.text + rendered + self._newline)
         node, depth = self._root, 0
         while depth < len(path):
             child = self._find(node, path, depth)

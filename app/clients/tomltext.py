@@ -19,7 +19,6 @@ from app.clients.change import (
     Path,
     SyntaxFault,
     dropped,
-    get,
     nested,
     placed,
     render_place,
@@ -66,12 +65,12 @@ class TomlDocument:
         """
         _require_keys(path)
         wanted = placed(self.value, path, value)
-        if isinstance(value, dict) and get(self.value, path) is not None:
-            for text in (self._with_table(path, value), self._assigned(path, value)):
-                if (document := self._checked(text, wanted)) is not None:
-                    return document
-        elif (document := self._checked(self._assigned(path, value), wanted)) is not None:
-            return document
+        texts: list[str | None] = [self._assigned(path, value)]
+        if isinstance(value, dict):
+            texts.insert(0, self._with_table(path, value))
+        for text in texts:
+            if (document := self._checked(text, wanted)) is not None:
+                return document
         raise NotEditable(
             f"{render_place(path)} cannot be set without changing the layout of this file."
         )
@@ -101,10 +100,10 @@ class TomlDocument:
             return None
         return document if same(document.value, wanted) else None
 
-    def _with_table(self, path: Path, value: dict[str, Any]) -> str | None:
+    def _with_table(self, path: Path, value: dict[str, Any]) -> str:
         """Return the text with a table of its own at the end; the old one, if any, is left out."""
-        text = self._plain if get(self.value, path) is None else self._without_table(path)
-        text = self._plain if text is None else text
+        rest = self._without_table(path)
+        text = self._plain if rest is None else rest
         body = text.rstrip("\n")
         head = f"{text}{'' if text.endswith(chr(10)) else chr(10)}\n" if body else text
         lines = _table_lines([str(step) for step in path], value)

@@ -143,9 +143,10 @@ class YamlDocument:
         return head + tail
 
     def _appended(self, value: Any) -> YamlDocument:
-        gap = "" if not self.text or self.text.endswith("\n") else self._newline
-        lines = _block(value, "")
-        return YamlDocument(self.text + gap + self._newline.join(lines) + self._newline)
+        lines = self._newline.join(_block(value, ""))
+        if self.text and not self.text.endswith("\n"):
+            return YamlDocument(self.text + self._newline + lines)
+        return YamlDocument(self.text + lines + self._newline)
 
     def _below(self, index: int, lines: list[str]) -> YamlDocument:
         """Return the document with lines after the line of a position."""
