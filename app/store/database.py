@@ -172,6 +172,10 @@ class Database:
         path = Path(name)
         moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
         aside = path.with_name(f"{path.name}.damaged-{moment}")
+        number = 1
+        while aside.exists():  # a rename would replace it on POSIX
+            number += 1
+            aside = path.with_name(f"{path.name}.damaged-{moment}-{number}")
         self._engine.dispose()
         try:
             for ending in ("-wal", "-shm", ""):

@@ -1,12 +1,13 @@
 import stat
 import sys
+from pathlib import Path
 
 import pytest
 import sqlalchemy
 
 from app.errors import AppError
 from app.store.database import Database
-from app.store.tables import HEAD, metadata, revision
+from app.store.tables import HEAD, LEDGER_TABLES, keys, metadata, revision, total_days
 
 
 @pytest.fixture
@@ -180,3 +181,126 @@ def test_unusable_url_is_our_error_and_shows_no_password(tmp_path, url, words):
         Database(url, tmp_path)
     assert words in caught.value.message
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_database_of_the_first_release_keeps_its_keys_and_gets_the_ledger(open_database):
+    from alembic import command
+    from alembic.config import Config
+
+    import app.store.database as module
+
+    database = open_database()
+    config = Config()
+    scripts = Path(module.__file__).parent / "migrations"
+    config.set_main_option("script_location", str(scripts))
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            keys.insert().values(
+                id="abc",
+                label="work",
+                kind="client",
+                sha256="0" * 64,
+                created_at=1.0,
+                scopes='{"models": ["m"]}',
+            )
+        )
+    assert stored_revision(database) == ["0001"]
+    database.migrate()
+    assert stored_revision(database) == [HEAD]
+    with database.read() as connection:
+        (kept,) = connection.execute(sqlalchemy.select(keys)).mappings().all()
+    assert (kept["id"], kept["scopes"]) == ("abc", '{"models": ["m"]}')
+    assert {table.name for table in LEDGER_TABLES} <= table_names(database)
+
+
+def test_scripts_make_the_same_indexes_and_the_same_kinds_of_tables(open_database, tmp_path):
+    def statements(database):
+        with database.read() as connection:
+            query = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
+            found = dict(connection.exec_driver_sql(query).all())
+        return {name: " ".join(sorted((sql or "").split())) for name, sql in found.items()}
+
+    fresh, stale = open_database(), Database(None, tmp_path / "stale")
+    fresh.migrate()
+    with stale.write() as connection:
+        revision.create(connection)
+    stale.migrate()
+    assert statements(stale).keys() == statements(fresh).keys()
+    kinds = [
+        {name: "WITHOUT ROWID" in sql or "ROWID WITHOUT" in sql for name, sql in made.items()}
+        for made in (statements(stale), statements(fresh))
+    ]
+    assert kinds[0] == kinds[1]
+    stale.close()
+
+
+def test_a_lock_is_told_from_other_troubles(tmp_path):
+    import sqlite3
+
+    database = Database(None, tmp_path, busy_timeout_s=0.01)
+    database.migrate()
+    other = sqlite3.connect(tmp_path / "dragoman.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(AppError) as caught, database.write():
+        pass
+    assert caught.value.code == "store_locked"
+    other.close()
+    database.close()
+
+
+def test_a_full_disk_is_told_from_other_troubles(open_database):
+    database = open_database()
+    database.migrate()
+
+    def fill(connection):
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
+        connection.exec_driver_sql("CREATE TABLE big (x)")
+        for _ in range(100):
+            connection.exec_driver_sql("INSERT INTO big VALUES (zeroblob(4096))")
+
+    with pytest.raises(AppError) as caught, database.write() as connection:
+        fill(connection)
+    assert (caught.value.code, caught.value.hint) == ("store_full", "Make room on the disk.")
+    assert "big" not in table_names(database)
+
+
+def test_setting_aside_keeps_the_old_file_and_copies_the_keys(open_database, tmp_path):
+    database = open_database()
+    database.migrate()
+    values = {"id": "abc", "label": "l", "kind": "client", "sha256": "1" * 64, "created_at": 1.0}
+    with database.write() as connection:
+        connection.execute(keys.insert().values(**values, scopes="{}"))
+        connection.execute(total_days.insert().values(**dict.fromkeys(total_days.c.keys(), 1)))
+    aside = database.set_aside(0.0)
+    assert aside == tmp_path / "data" / "dragoman.db.damaged-19700101-000000"
+    assert aside.read_bytes().startswith(b"SQLite format 3")
+    with database.read() as connection:
+        assert len(connection.execute(sqlalchemy.select(keys)).all()) == 1
+        assert connection.execute(sqlalchemy.select(total_days)).all() == []
+
+
+def test_another_damaged_file_of_the_same_second_replaces_none(open_database, tmp_path):
+    database = open_database()
+    database.migrate()
+    first = database.set_aside(0.0)
+    second = database.set_aside(0.0)
+    assert first != second
+    assert first.exists()
+    assert second.exists()
+
+
+def test_a_file_that_cannot_be_renamed_is_our_error(open_database, monkeypatch):
+    database = open_database()
+    database.migrate()
+
+    def refuse(self, target):
+        raise PermissionError(13, "in use")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(AppError) as caught:
+        database.set_aside(0.0)
+    assert caught.value.code == "store_unavailable"
+    assert "in use" in caught.value.message
