@@ -223,6 +223,7 @@ class Service:
             fresh=self._fresh,
             rejected=self._rejected,
             own_sign_in=self._forwarding(),
+            proved=self._proved,
             low_percent=self.config.quota.low_percent,
             left_percent=lambda account_id, model: self.quotas.left_percent(
                 account_id, model, time.time()
@@ -295,6 +296,10 @@ class Service:
         again = await self._fresh(account)
         same = again.credential is not None and again.credential.secret == secret
         return None if same else again
+
+    def _proved(self, account: Account) -> None:
+        if account.credential is not None and account.credential.kind == "oauth":
+            self.desk.book.worked(account.id, account.credential.secret)
 
     def _forwarding(self) -> Callable[[Headers, str, str], Account | None]:
         sections = self.config.providers

@@ -25,6 +25,8 @@ class AccountState:
     """Why it cannot serve, in words for people; empty when ready."""
     until: float | None = None
     """Epoch seconds at which it is tried again; None: not before someone acts."""
+    soft: bool = False
+    """It is only left alone because it failed a moment ago: better than nobody."""
 
 
 _READY = AccountState("ready")
@@ -36,6 +38,7 @@ class _Pause:
     reason: str
     level: int
     refused: bool = False
+    soft: bool = False
 
 
 class Roster:
@@ -86,7 +89,8 @@ class Roster:
         worst = max(running, key=lambda pause: (pause.refused, pause.until))
         if worst.refused:
             return AccountState("refused", worst.reason)
-        return AccountState("cooling", worst.reason, worst.until)
+        soft = all(pause.soft for pause in running)
+        return AccountState("cooling", worst.reason, worst.until, soft)
 
     def overall(self, account: Account, now: float) -> AccountState:
         """Return the account's state as a whole, for status."""
@@ -106,11 +110,13 @@ class Roster:
         now: float,
         *,
         refused: bool = False,
+        soft: bool = False,
     ) -> None:
         """Leave an account, or one model on it, alone for a time.
 
         A pause that is running is lengthened, never shortened, and its level rises only when a
-        new one begins, so that a burst of parallel failures counts once.
+        new one begins, so that a burst of parallel failures counts once. ``refused`` holds until
+        somebody acts, ``soft`` says that nothing is known against the account but a failure.
         """
         key = (account_id, model or "")
         old = self._pauses.get(key)
@@ -120,8 +126,10 @@ class Roster:
                 old.reason = reason
             old.until = max(old.until, until)
             old.refused = old.refused or refused
+            old.soft = old.soft and soft
             return
-        self._pauses[key] = _Pause(until, reason, 1 if old is None else old.level + 1, refused)
+        level = 1 if old is None else old.level + 1
+        self._pauses[key] = _Pause(until, reason, level, refused, soft)
         if len(self._pauses) > _MOST_PAUSES:
             self._forget(now)
 

@@ -150,6 +150,7 @@ class Attempt:
             if not 200 <= reply.status < 300:
                 self.kept = kept_headers(reply.headers)
                 return await self._gateway.read_failure(candidate, self._upstream, reply)
+            self._gateway.proved(prepared.account)
             if collects:
                 return await self._collected(reply, names)
             if not work.peek.stream:

@@ -76,6 +76,10 @@ def _unknown(_account_id: str, _model: str) -> float | None:
     return None
 
 
+def _unproved(_account: Account) -> None:
+    return None
+
+
 def _none_of_its_own(_headers: Headers, _dialect: str, _model: str) -> Account | None:
     return None
 
@@ -110,6 +114,8 @@ class Resources:
     """What is left of an account (id) for a model (the upstream's name), in percent, now."""
     low_percent: float = 5.0
     """An account with no more than this left comes after those with more."""
+    proved: Callable[[Account], None] = _unproved
+    """Told of every account whose credential a service has just accepted."""
     own_sign_in: Callable[[Headers, str, str], Account | None] = _none_of_its_own
     """Returns the account that a call brings along itself, from its head, its dialect and its
     model; None for most. Such a call goes to that account and nowhere else."""
@@ -187,6 +193,7 @@ class Resources:
             self.now(),
             # A bad key needs a person as much as a ban does; only the pause is shorter.
             refused=failure.final or failure.kind == "authentication",
+            soft=pause.soft,
         )
         _log.warning(
             "account %s cannot serve %s for %.0f s: %s",

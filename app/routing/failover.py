@@ -30,6 +30,7 @@ _FIRST_S: dict[FailureKind, float] = {
     "unavailable": 5.0,
     "timeout": 5.0,
 }
+_SOFT: frozenset[FailureKind] = frozenset(("overloaded", "server", "unavailable", "timeout"))
 _LAST_S: dict[FailureKind, float] = {
     "rate_limit": 1_800.0,
     "quota": 1_800.0,
@@ -47,6 +48,8 @@ class Cooldown:
     seconds: float
     whole_account: bool
     """False: only the model that failed."""
+    soft: bool = False
+    """Nothing says that the account cannot serve: it may be asked again where nobody else can."""
 
 
 def may_try_next(failure: Failure) -> bool:
@@ -71,4 +74,5 @@ def cooldown_for(failure: Failure, level: int) -> Cooldown | None:
     if failure.retry_after_s is not None:
         return Cooldown(min(max(1.0, failure.retry_after_s), MAX_COOLDOWN_S), whole)
     last = _LAST_S.get(failure.kind, first)
-    return Cooldown(min(first * 2.0 ** min(level, 16), last), whole)
+    seconds = min(first * 2.0 ** min(level, 16), last)
+    return Cooldown(seconds, whole, soft=failure.kind in _SOFT)

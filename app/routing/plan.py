@@ -115,22 +115,31 @@ def make_plan(
     ids = [account.id for account in accounts]
     # An account that is switched off stands in nobody's way; it only helps to say what is wrong.
     found = _find(model, [account for account in visible if account.enabled], catalog, ids)
-    ranked: list[tuple[int, int, Candidate]] = []
+    ranked: list[tuple[int, int, float, Candidate]] = []
+    resting: list[tuple[int, int, float, Candidate]] = []
     waiting: list[tuple[Account, AccountState]] = []
     for item in found or _find(model, visible, catalog, ids):
         state = state_of(item.account, item.model)
-        if state.health == "ready":
-            facts = catalog.facts(item.account, item.model)
-            dialect = item.account.provider.dialect_for(item.model, client, facts)
-            rank, why = rank_of(item.account, item.model)
-            reason = f"{item.reason}, {why}" if why else item.reason
-            candidate = Candidate(item.account, item.model, item.public, dialect, reason)
-            ranked.append((item.step, rank, candidate))
-        else:
+        if state.health != "ready":
             waiting.append((item.account, state))
-    ranked.sort(key=lambda row: row[:2])
+            if not state.soft:
+                continue
+        facts = catalog.facts(item.account, item.model)
+        dialect = item.account.provider.dialect_for(item.model, client, facts)
+        rank, why = rank_of(item.account, item.model)
+        reason = f"{item.reason}, {why}" if why else item.reason
+        if state.health == "ready":
+            candidate = Candidate(item.account, item.model, item.public, dialect, reason)
+            ranked.append((item.step, rank, 0.0, candidate))
+        else:
+            reason += ", which failed a moment ago, but nobody else is left"
+            candidate = Candidate(item.account, item.model, item.public, dialect, reason)
+            resting.append((0, 0, state.until or 0.0, candidate))
+    ranked.sort(key=lambda row: row[:3])
+    # A failure a moment ago is no reason to refuse a call that nobody else can serve.
+    resting.sort(key=lambda row: row[:3])
     if ranked or waiting:
-        return Plan(model, tuple(row[2] for row in ranked), tuple(waiting))
+        return Plan(model, tuple(row[3] for row in ranked or resting), tuple(waiting))
     raise _unknown(model, accounts, catalog, allows)
 
 

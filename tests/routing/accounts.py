@@ -32,7 +32,14 @@ def catalog(listed=(), **changes):
 
 
 def plan_for(
-    model, accounts, known=None, *, client="openai_chat", states=None, allows=lambda *_: True
+    model,
+    accounts,
+    known=None,
+    *,
+    client="openai_chat",
+    states=None,
+    allows=lambda *_: True,
+    rank=lambda *_: (0, ""),
 ):
     """Return the plan; ``states`` maps account ids, or (id, model), to states other than ready."""
     states = states or {}
@@ -43,6 +50,7 @@ def plan_for(
         catalog() if known is None else known,
         lambda a, m: states.get((a.id, m), states.get(a.id, READY)),
         allows,
+        rank,
     )
 
 

@@ -75,13 +75,24 @@ def test_a_stated_reset_is_believed_within_reason(stated, seconds):
     ("scope", "rest"),
     [
         ("request", None),
-        ("model", Cooldown(5.0, whole_account=False)),
-        ("service", Cooldown(5.0, whole_account=False)),
-        ("account", Cooldown(5.0, whole_account=True)),
+        ("model", Cooldown(5.0, whole_account=False, soft=True)),
+        ("service", Cooldown(5.0, whole_account=False, soft=True)),
+        ("account", Cooldown(5.0, whole_account=True, soft=True)),
     ],
 )
 def test_the_scope_says_what_rests(scope, rest):
     assert cooldown_for(failed(scope=scope), 0) == rest
+
+
+SOFT = {"overloaded", "server", "unavailable", "timeout"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_a_failure_that_says_nothing_of_the_account_is_soft(kind):
+    rest = cooldown_for(failed(kind), 0)
+    assert rest is None or rest.soft == (kind in SOFT)
+    stated = cooldown_for(failed(kind, retry_after_s=9.0), 0)
+    assert stated is None or not stated.soft
 
 
 @given(kinds, st.sampled_from(get_args(Scope)), st.sampled_from(Retry), levels)
@@ -121,6 +132,6 @@ def test_the_next_account_may_be_asked_after_what_may_pass(retry):
 
 def test_our_own_failures():
     assert may_try_next(cut_stream())
-    assert cooldown_for(cut_stream(), 0) == Cooldown(5.0, whole_account=False)
+    assert cooldown_for(cut_stream(), 0) == Cooldown(5.0, whole_account=False, soft=True)
     assert cooldown_for(failure_of(UpstreamError("x", status=504)), 0).seconds == 5.0
     assert cooldown_for(failure_of(TranslationError("x", "messages[0]")), 0) is None

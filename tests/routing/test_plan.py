@@ -463,3 +463,48 @@ def test_a_model_is_called_in_a_dialect_that_its_service_lists():
     plan = plan_for("gpt-5", [HOME, WORK], Catalog(listed))
     assert [c.dialect for c in plan.candidates] == ["openai_responses"]
     assert [c.dialect for c in plan_for("gpt-5", [WORK]).candidates] == ["openai_chat"]
+
+
+# The order among accounts
+
+
+def soft(until):
+    return AccountState("cooling", "overloaded", until, soft=True)
+
+
+def test_who_failed_a_moment_ago_is_asked_only_when_nobody_else_is_left():
+    states = {HOME.id: soft(NOW + 5), WORK.id: cooling(NOW + 60)}
+    third = account("openai/third")
+    assert tried(plan_for("gpt-5", (HOME, WORK, third), states=states)) == [(third.id, "gpt-5")]
+    plan = plan_for("gpt-5", (HOME, WORK), states=states)
+    assert tried(plan) == [(HOME.id, "gpt-5")]
+    assert "nobody else" in plan.candidates[0].reason
+    assert [held.id for held, _ in plan.waiting] == [HOME.id, WORK.id]
+
+
+def test_of_several_that_failed_the_one_whose_rest_ends_first_is_asked_first():
+    states = {HOME.id: soft(NOW + 9), WORK.id: soft(NOW + 5)}
+    assert [i for i, _ in tried(plan_for("gpt-5", (HOME, WORK), states=states))] == [
+        WORK.id,
+        HOME.id,
+    ]
+
+
+def test_rank_orders_the_accounts_of_one_name_and_is_told():
+    ranks = {HOME.id: (2, "3 % of its quota left"), WORK.id: (1, "")}
+    plan = plan_for("gpt-5", (HOME, WORK), rank=lambda a, _: ranks[a.id])
+    assert [i for i, _ in tried(plan)] == [WORK.id, HOME.id]
+    assert plan.candidates[1].reason.endswith(", 3 % of its quota left")
+    assert plan.candidates[0].reason == "family of openai"
+
+
+def test_equal_ranks_keep_the_order_of_the_accounts():
+    plan = plan_for("gpt-5", (WORK, HOME), rank=lambda *_: (1, ""))
+    assert [i for i, _ in tried(plan)] == [WORK.id, HOME.id]
+
+
+def test_rank_does_not_change_the_order_of_a_chain():
+    known = catalog(chains={"c": ("claude-opus-4-5", "gpt-5")})
+    ranks = {CLAUDE.id: (3, "used up"), HOME.id: (0, "")}
+    plan = plan_for("c", (CLAUDE, HOME), known, rank=lambda a, _: ranks[a.id])
+    assert [i for i, _ in tried(plan)] == [CLAUDE.id, HOME.id]
