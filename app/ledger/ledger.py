@@ -80,6 +80,8 @@ class Ledger:
         self._purse = Purse(budgets)
         self._levels: dict[str, Level] = {}
         self._store: LedgerStore | None = None
+        self.opened = threading.Event()
+        """Set once questions can be asked and budgets know what was used this month."""
         self._open: Callable[[], LedgerStore] | None = None
         self._writer = Writer(self._opened, spill=spill, tidy=self._tidy, now=now, every_s=every_s)
 
@@ -216,6 +218,7 @@ class Ledger:
         store = self._open()
         self._count_month(store)
         self._store = store
+        self.opened.set()
         return store
 
     def _tidy(self, _store: Store) -> None:

@@ -219,12 +219,29 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            self._recall()
-            self._loop()
+            if self._open_first():
+                self._recall()
+                self._loop()
         except Exception:
             _log.exception("the ledger's thread has failed; entries wait for the stop")
             with self._changed:
                 self._trouble = "its thread has failed; the log has the details."
+
+    def _open_first(self) -> bool:
+        """Open the store before anything is written, for those who ask it; False at the end."""
+        pause_s = self._first_pause_s
+        while True:
+            try:
+                self._opened()
+            except AppError as error:
+                self._set_trouble(error.message)
+                if self._pause(pause_s):
+                    return False
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            else:
+                with self._changed:
+                    self._recovered()
+                return True
 
     def _loop(self) -> None:
         tidy_at = time.monotonic()
@@ -338,10 +355,13 @@ class Writer:
             self._settled += taken
             self._written += written
             self._refused += taken - written
-            if self._trouble:
-                _log.warning("the ledger is written again")
-                self._trouble = ""
+            self._recovered()
             self._changed.notify_all()
+
+    def _recovered(self) -> None:
+        if self._trouble:
+            _log.warning("the ledger can be written again")
+            self._trouble = ""
 
     def _tidy_up(self, tidy: Callable[[Store], None]) -> None:
         try:
