@@ -306,15 +306,18 @@ class JsonDocument:
     def _without(self, parent: _Node, index: int) -> str:
         text, child = self.text, parent.children[index]
         start, end = self._line_span(child.start, child.end)
+        alone = start != child.start
+        if not alone and self._begins_line(child.start):
+            end = len(text) - len(text[end:].lstrip(" \t"))  # a comment after it stays
+        elif not alone and child.comma is None and index > 0:
+            start = len(text[:start].rstrip(" \t"))
+        elif not alone and index + 1 < len(parent.children):
+            end = len(text) - len(text[end:].lstrip(" \t"))
         if child.comma is None and index > 0:
             comma = parent.children[index - 1].comma
             if comma is not None:
-                if start == child.start:  # on the line of the one before: its space goes, too
-                    start = len(text[: child.start].rstrip(" \t"))
                 text = text[:comma] + text[comma + 1 :]
                 start, end = start - 1, end - 1
-        elif start == child.start and index + 1 < len(parent.children):
-            end = len(text) - len(text[end:].lstrip(" \t"))
         text = text[:start] + text[end:]
         if len(parent.children) > 1:
             return text
@@ -322,6 +325,10 @@ class JsonDocument:
         if text[parent.start + 1 : close].strip() == "":
             text = text[: parent.start + 1] + text[close:]
         return text
+
+    def _begins_line(self, index: int) -> bool:
+        line = self.text.rfind("\n", 0, index) + 1
+        return not self.text[line:index].strip(" \t")
 
     def _line_span(self, start: int, end: int) -> tuple[int, int]:
         """Widen a span to its lines where nothing else stands on them."""

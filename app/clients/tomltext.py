@@ -49,6 +49,8 @@ class TomlDocument:
             self._tree = tomlkit.parse(self._plain)
         except ParseError as error:
             message = str(error).partition(" at line ")[0]
+            if "\\x00" in message:  # how the library sees the end of the text
+                message = "the text ends before this is complete"
             raise SyntaxFault(message, error.line, error.col) from error
         except (TOMLKitError, RecursionError) as error:
             raise SyntaxFault(str(error)) from error

@@ -180,9 +180,9 @@ class YamlDocument:
         if isinstance(value, dict | list) or not isinstance(node, ScalarNode):
             if _is_flow(node):
                 return self._spliced(node, render_inline(value))
-            column = " " * (_column_of(node) if not isinstance(node, ScalarNode) else 0)
-            if isinstance(value, dict | list) and not isinstance(node, ScalarNode) and value:
-                return self._block_replaced(node, value, column)
+            wanted = MappingNode if isinstance(value, dict) else SequenceNode
+            if isinstance(value, dict | list) and isinstance(node, wanted) and value:
+                return self._block_replaced(node, value, " " * _column_of(node))
             return self.drop(path).put(path, value)
         return self._spliced(node, _scalar(value))
 
