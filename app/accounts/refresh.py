@@ -44,7 +44,8 @@ __all__ = ["Refresher", "Renewal", "Timer", "can_renew"]
 _log = logging.getLogger("dragoman.accounts")
 
 _MARGIN_S = 60.0
-"""A token with less left than this is not sent any more: calls take time to get there."""
+"""A token with less left than this is not sent any more: calls take time to get there. Half the
+lead where that is less, so that a renewal in the background comes first."""
 _SHORT_S = 3_600.0
 """A life below this is too short for renewals that nobody has asked for."""
 _BACKOFF_S = 30.0
@@ -163,7 +164,7 @@ class Refresher:
         else:
             course.used = True
         left_s = self._left_s(record, course)
-        if record.credential.secret and left_s > min(_MARGIN_S, provider.renew_lead_s):
+        if record.credential.secret and left_s > min(_MARGIN_S, course.lead_s / 2):
             if left_s <= course.lead_s and self._may_try(record, course, provider):
                 self._begin(record.id)
             return self.book.account(record.id) or account

@@ -111,8 +111,8 @@ class Roster:
         *,
         refused: bool = False,
         soft: bool = False,
-    ) -> None:
-        """Leave an account, or one model on it, alone for a time.
+    ) -> bool:
+        """Leave an account, or one model on it, alone for a time; say whether that is news.
 
         A pause that is running is lengthened, never shortened, and its level rises only when a
         new one begins, so that a burst of parallel failures counts once. ``refused`` holds until
@@ -127,11 +127,12 @@ class Roster:
             old.until = max(old.until, until)
             old.refused = old.refused or refused
             old.soft = old.soft and soft
-            return
+            return False
         level = 1 if old is None else old.level + 1
         self._pauses[key] = _Pause(until, reason, level, refused, soft)
         if len(self._pauses) > _MOST_PAUSES:
             self._forget(now)
+        return True
 
     def succeeded(self, account_id: str, model: str) -> None:
         """Forget what stood against an account and model that just answered."""

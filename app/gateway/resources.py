@@ -185,7 +185,7 @@ class Resources:
         if pause is None or account.provider.demo:
             return
         reason = failure.message[:300]
-        self.roster.pause(
+        is_news = self.roster.pause(
             account.id,
             None if pause.whole_account else candidate.model,
             pause.seconds,
@@ -195,6 +195,8 @@ class Resources:
             refused=failure.final or failure.kind == "authentication",
             soft=pause.soft,
         )
+        if not is_news:  # of a burst of parallel calls one line is enough
+            return
         _log.warning(
             "account %s cannot serve %s for %.0f s: %s",
             account.id,
