@@ -63,6 +63,8 @@ class Parts:
     command: Sequence[str]
     """Starts this program."""
     preferences_file: Path
+    storage: Path
+    """Folder in which each window has one of its own for what its pages keep."""
     theme: Theme
     say: Callable[[str], None] = _log.warning
     """Takes a sentence for the terminal, where there is one."""
@@ -264,7 +266,8 @@ class Desktop:
             self.bridge.refresh()
         if action.name in _IN_WINDOWS and result:
             name, title = _IN_WINDOWS[action.name]
-            await asyncio.to_thread(self._parts.windows.open, name, Page(result, title))
+            page = Page(result, title, self._parts.storage / name)
+            await asyncio.to_thread(self._parts.windows.open, name, page)
         elif action.name == "new_key":
             await self._copy(result)
             text = "The new key is on the clipboard. It is not shown again."

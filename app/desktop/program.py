@@ -166,6 +166,7 @@ def system_parts(
         copy=find_copier(),
         command=command,
         preferences_file=paths.data / "desktop.json",
+        storage=paths.data / "windows",
         theme="template" if choice == "darwin" else find_theme(),
         say=say,
     )

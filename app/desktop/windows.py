@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import webbrowser
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +48,8 @@ class Page:
     """May carry a ticket in its fragment."""
     title: str
     storage: Path | None = None
-    """Folder of its cookies and storage; None keeps nothing."""
+    """Folder of its cookies and storage. None keeps nothing, and then GTK's pages have no
+    ``sessionStorage`` either (observed with pywebview 6.2)."""
     width: int = 1000
     height: int = 720
     host_in_title: bool = False
@@ -238,7 +240,7 @@ class Windows:
                 runner.command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.STDOUT,  # toolkits complain there; see the end of ``_attend``
                 env=self._environment,
                 **_apart(),
             )
@@ -277,12 +279,14 @@ class Windows:
             except OSError as error:
                 _log.warning("a window ended before it opened: %s", error)
         failure = ""
+        noise: deque[str] = deque(maxlen=5)
         with stdout:
             for line in stdout:
                 try:
                     event = msgspec.json.decode(line, type=dict[str, Any])
                 except msgspec.DecodeError:
-                    continue  # a toolkit prints what it likes
+                    noise.append(line.decode("utf-8", "replace").strip())
+                    continue
                 child.opened = child.opened or event.get("event") == "opened"
                 if event.get("event") == "failed":
                     failure = f"{event.get('why')}: {event.get('text')}"
@@ -295,7 +299,8 @@ class Windows:
             if self._children.get(name) is child:
                 del self._children[name]
         if not child.opened and not dismissed:
-            _log.warning("a window could not open (%s)", failure or f"exit code {code}")
+            reason = failure or " ".join((f"exit code {code}.", *noise))
+            _log.warning("a window could not open: %s", reason)
             self._fall_back(child.page, child.heard)
         else:
             child.heard({"event": "ended"})

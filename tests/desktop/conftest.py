@@ -26,15 +26,25 @@ def screen():
         pytest.skip("Xvfb is not installed")
     readable, writable = os.pipe()
     process = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writable), "-screen", "0", "1280x900x24", "-nolisten", "tcp"],
+        [
+            "Xvfb",
+            "-displayfd",
+            str(writable),
+            "-screen",
+            "0",
+            "1280x900x24",
+            "-nolisten",
+            "tcp",
+            "-noreset",
+        ],
         pass_fds=(writable,),
         stderr=subprocess.DEVNULL,
     )
     os.close(writable)
-    ready, _, _ = select.select([readable], [], [], 20)
-    assert ready, "Xvfb did not start"
-    number = os.read(readable, 16).decode().strip()
-    os.close(readable)
+    with open(readable) as pipe:
+        ready, _, _ = select.select([pipe], [], [], 20)
+        assert ready, "Xvfb did not start"
+        number = pipe.readline().strip()  # the whole line: Xvfb ends when it cannot write it
     yield f":{number}"
     process.terminate()
     process.wait()
