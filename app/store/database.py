@@ -150,6 +150,11 @@ class Database:
         """Close all connections."""
         self._engine.dispose()
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is an SQLite file of our own."""
+        return self._target.get_backend_name() == "sqlite" and bool(self._target.database)
+
     def set_aside(self, now: float) -> Path | None:
         """Put a damaged SQLite file beside, and begin a new one in its place.
 
@@ -166,10 +171,9 @@ class Database:
             AppError: ``store_unavailable``: it cannot be renamed (on Windows, while somebody has
                 it open), or no new one can be made.
         """
-        name = self._target.database
-        if self._target.get_backend_name() != "sqlite" or not name:
+        if not self.is_file:
             return None
-        path = Path(name)
+        path = Path(str(self._target.database))
         moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
         aside = path.with_name(f"{path.name}.damaged-{moment}")
         number = 1

@@ -146,8 +146,10 @@ LATENCY_BUCKETS = 36
 
 
 def _counts() -> list[Column[int]]:
-    names = ("requests", "failed", "cached", "input", "cache_read", "cache_write", "output")
-    names += ("reasoning", "cost", "worth", "unpriced")
+    names = (
+        *("requests", "failed", "cached", "input", "cache_read", "cache_write", "output"),
+        *("reasoning", "cost", "worth", "unpriced"),
+    )
     return [Column(name, BigInteger, nullable=False) for name in names]
 
 

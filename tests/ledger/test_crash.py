@@ -189,6 +189,46 @@ def test_a_killed_writer_loses_the_last_second_at_most_and_the_sums_agree(tmp_pa
     database.close()
 
 
+STOPPED = """
+import os, signal, sys
+from pathlib import Path
+from app.ledger.writer import Writer
+from app.store.database import Database
+from app.store.ledger import LedgerStore
+from tests.ledger.entries import entry
+stopping = []
+told, tell = os.pipe()
+signal.signal(signal.SIGTERM, lambda *_: stopping.append(os.write(tell, b"x")))
+database = Database(None, Path(sys.argv[1]))
+database.migrate()
+writer = Writer(lambda: LedgerStore(database), batch=50)
+writer.start()
+i = 0
+while not stopping:
+    writer.add(entry(f"req_{i}"))
+    i += 1
+    if i in (1, 500):
+        print(i, flush=True)
+    if i == 5_000:
+        os.read(told, 1)
+writer.close()
+database.close()
+print(i)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_program_that_is_told_to_stop_loses_nothing(tmp_path):
+    child = run_child(STOPPED, str(tmp_path))
+    assert child.stdout.readline() == "1\n"
+    assert child.stdout.readline() == "500\n"
+    child.terminate()
+    out, _ = child.communicate(timeout=60)
+    database = Database(None, tmp_path)
+    assert counts(database) == {int(out)}
+    database.close()
+
+
 FULL = """
 import resource, sys, threading
 from pathlib import Path

@@ -7,7 +7,7 @@ import sqlalchemy
 
 from app.errors import AppError
 from app.store.database import Database
-from app.store.tables import HEAD, LEDGER_TABLES, keys, metadata, revision, total_days
+from app.store.tables import HEAD, keys, metadata, revision, total_days
 
 
 @pytest.fixture
@@ -54,22 +54,6 @@ def test_stale_revision_is_brought_to_the_newest_by_the_scripts(open_database):
     database.migrate()
     assert stored_revision(database) == [HEAD]
     assert "keys" in table_names(database)
-
-
-def test_scripts_lead_to_the_same_schema_as_the_tables(open_database):
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    database = open_database()
-    with database.write() as connection:
-        revision.create(connection)
-    database.migrate()
-    with database.read() as connection:
-        options = {"compare_type": True, "compare_server_default": True}
-        context = MigrationContext.configure(connection, opts=options)
-        assert compare_metadata(context, metadata) == []
-        unique = sqlalchemy.inspect(connection).get_unique_constraints("keys")
-        assert [constraint["column_names"] for constraint in unique] == [["sha256"]]
 
 
 def test_failed_migration_leaves_nothing_behind(open_database):
@@ -181,59 +165,6 @@ def test_unusable_url_is_our_error_and_shows_no_password(tmp_path, url, words):
         Database(url, tmp_path)
     assert words in caught.value.message
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
-
-
-def test_a_database_of_the_first_release_keeps_its_keys_and_gets_the_ledger(open_database):
-    from alembic import command
-    from alembic.config import Config
-
-    import app.store.database as module
-
-    database = open_database()
-    config = Config()
-    scripts = Path(module.__file__).parent / "migrations"
-    config.set_main_option("script_location", str(scripts))
-    with database.write() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        connection.execute(
-            keys.insert().values(
-                id="abc",
-                label="work",
-                kind="client",
-                sha256="0" * 64,
-                created_at=1.0,
-                scopes='{"models": ["m"]}',
-            )
-        )
-    assert stored_revision(database) == ["0001"]
-    database.migrate()
-    assert stored_revision(database) == [HEAD]
-    with database.read() as connection:
-        (kept,) = connection.execute(sqlalchemy.select(keys)).mappings().all()
-    assert (kept["id"], kept["scopes"]) == ("abc", '{"models": ["m"]}')
-    assert {table.name for table in LEDGER_TABLES} <= table_names(database)
-
-
-def test_scripts_make_the_same_indexes_and_the_same_kinds_of_tables(open_database, tmp_path):
-    def statements(database):
-        with database.read() as connection:
-            query = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
-            found = dict(connection.exec_driver_sql(query).all())
-        return {name: " ".join(sorted((sql or "").split())) for name, sql in found.items()}
-
-    fresh, stale = open_database(), Database(None, tmp_path / "stale")
-    fresh.migrate()
-    with stale.write() as connection:
-        revision.create(connection)
-    stale.migrate()
-    assert statements(stale).keys() == statements(fresh).keys()
-    kinds = [
-        {name: "WITHOUT ROWID" in sql or "ROWID WITHOUT" in sql for name, sql in made.items()}
-        for made in (statements(stale), statements(fresh))
-    ]
-    assert kinds[0] == kinds[1]
-    stale.close()
 
 
 def test_a_lock_is_told_from_other_troubles(tmp_path):
