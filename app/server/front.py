@@ -369,6 +369,11 @@ class FrontConnection(HTTP1Connection):
         """Whether the head of the request is there."""
         return self._request_start_line is not None
 
+    @property
+    def has_body(self) -> bool:
+        """Whether the request is there as a whole."""
+        return self._read_finished
+
     def _parse_headers(self, data: bytes) -> tuple[str, HTTPHeaders]:
         if self.context.turned_away:
             raise HeadRefused(503, "too_many_connections", "Dragoman has too many open files.")
@@ -480,7 +485,7 @@ class _FrontServerConnection(HTTP1ServerConnection):
         Args:
             delegate: what the requests go to.
             idle_s: seconds that each head may take to be complete, from the end of the request
-                before it.
+                before it; its body may take as long once more.
         """
         self._idle_s = idle_s
         self.start_serving(delegate)
@@ -513,9 +518,11 @@ class _FrontServerConnection(HTTP1ServerConnection):
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
         rest = self._head_by - loop.time()
-        if self._head is not None and self._head.has_head:
-            rest = self._idle_s
-        elif rest <= 0:
+        request = self._head
+        if request is not None and request.has_head:
+            # A body may take as long as its head once more.
+            rest = self._idle_s if request.has_body else rest + self._idle_s
+        if rest <= 0:
             self.stream.close()
             return
         self._watch = loop.call_later(rest, self._look)

@@ -422,3 +422,64 @@ async def test_another_websocket_version_is_refused():
     async with serving() as (_, port):
         status, _ = await exchange(port, UPGRADE % b"8", to_end=False)
     assert status == 426
+
+
+# Clients that do not go on
+
+
+class Holding(HTTPMessageDelegate):
+    """Answers when a test lets it."""
+
+    def __init__(self, connection, go):
+        self.connection = connection
+        self.go = go
+
+    def finish(self):
+        self.task = asyncio.ensure_future(self.answer())
+
+    async def answer(self):
+        await self.go.wait()
+        self.connection.send_head("200 OK", (), b"done")
+        self.connection.finish()
+
+
+class Slowly(tornado.web.httputil.HTTPServerConnectionDelegate):
+    def __init__(self):
+        self.go = asyncio.Event()
+
+    def start_request(self, server_conn, request_conn):
+        return Holding(request_conn, self.go)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET / HT",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhal",
+    ],
+)
+async def test_a_client_that_does_not_go_on_is_let_go(sent):
+    async with serving(idle_timeout_s=0.1) as (server, port), dial(port) as (reader, writer):
+        writer.write(sent)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert server.open_connections == 0
+
+
+async def test_a_connection_is_let_go_some_time_after_its_last_answer():
+    async with serving(idle_timeout_s=0.2) as (_, port), dial(port) as (reader, writer):
+        for _ in range(2):
+            writer.write(OK)
+            assert b"/x" in await asyncio.wait_for(reader.readuntil(b"/x"), 5)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_an_answer_may_take_longer_than_that():
+    delegate = Slowly()
+    async with serving(delegate, idle_timeout_s=0.05) as (_, port), dial(port) as (reader, writer):
+        writer.write(OK)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.3)
+        delegate.go.set()
+        assert await asyncio.wait_for(reader.readuntil(b"done"), 5)
