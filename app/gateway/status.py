@@ -268,9 +268,10 @@ def describe_models(
             plan = make_plan(
                 name, "openai_chat", used, catalog, state_of, lambda _account, _name: True, rank_of
             )
-        except AppError as error:
+        except AppError:
             provider, title = ("", "") if first is None else _of(first)
-            found.append(ModelStatus(name, provider, title, alias_of=alias_of, reason=error.text))
+            reason = f"No account serves {alias_of or name}."
+            found.append(ModelStatus(name, provider, title, alias_of=alias_of, reason=reason))
             continue
         if not plan.candidates:
             account, state = plan.waiting[0]

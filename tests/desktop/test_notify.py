@@ -1,0 +1,176 @@
+import pytest
+
+from app.desktop.menu import Action
+from app.desktop.notify import KINDS, Notice, Notifier, decide
+from tests.desktop import statuses
+
+NOW = 1_000.0
+
+
+def after(before, status, told=frozenset(), acted=()):
+    return decide(before, status, told, acted, NOW, lambda at: f"{at:.0f}")
+
+
+def notices(before, status, told=frozenset(), acted=()):
+    return after(before, status, told, acted)[0]
+
+
+def having(*accounts, **changes):
+    return statuses.status(accounts=accounts, **changes)
+
+
+READY = statuses.account(identity="ada@example.org")
+OTHER = statuses.account("chatgpt/second")
+SPENT = statuses.account(
+    identity="ada@example.org",
+    health="cooling",
+    until=9_999.0,
+    windows=(statuses.window(left=0.0),),
+)
+ENDED = statuses.account(health="unusable", needs_sign_in=True, reason="Revoked.")
+LOW = statuses.account(windows=(statuses.window(left=8.0, resets_at=2_000.0),))
+
+
+def test_first_snapshot_tells_only_what_waits_for_a_person():
+    assert notices(None, having(READY, SPENT, LOW)) == []
+    assert [n.kind for n in notices(None, having(ENDED, problems=("wrong",)))] == [
+        "sign_in",
+        "config",
+    ]
+
+
+def test_sign_in_needed_is_told_once_with_its_action():
+    (notice,), told = after(having(READY), having(ENDED))
+    assert notice.kind == "sign_in"
+    assert notice.action == Action("sign_in", "chatgpt/chatgpt-1")
+    assert (notice.text, notice.button) == ("Revoked.", "Sign in")
+    assert notices(having(ENDED), having(ENDED), told) == []
+
+
+def test_sign_in_needed_again_is_told_again():
+    _, told = after(having(READY), having(ENDED))
+    _, told = after(having(ENDED), having(READY), told)
+    assert [n.kind for n in notices(having(READY), having(ENDED), told)] == ["sign_in"]
+
+
+def test_spent_account_names_what_took_over():
+    (notice,) = notices(having(READY, OTHER), having(SPENT, OTHER))
+    assert notice.kind == "spent"
+    assert notice.title == "ChatGPT (ada@example.org) is used up"
+    assert notice.text == "ChatGPT (second) goes on. It comes back at 9999."
+
+
+def test_spent_account_without_another_says_so():
+    (notice,) = notices(having(READY), having(SPENT))
+    assert notice.text.startswith("No other account of ChatGPT can answer.")
+
+
+def test_short_pause_is_no_news():
+    hiccup = statuses.account(health="cooling", until=NOW + 60)
+    assert notices(having(READY), having(hiccup)) == []
+    assert notices(having(hiccup), having(READY)) == []
+
+
+def test_account_that_is_back_is_told():
+    (notice,) = notices(having(SPENT), having(READY))
+    assert (notice.kind, notice.title) == ("back", "ChatGPT (ada@example.org) is back")
+
+
+def test_window_nearly_used_up_is_told_once_until_it_begins_anew():
+    (notice,), told = after(having(READY), having(LOW))
+    assert notice.kind == "low"
+    assert notice.text == "8 % of 5h is left. It begins anew at 2000."
+    assert notices(having(LOW), having(LOW), told) == []
+    _, told = after(having(LOW), having(READY), told)
+    assert [n.kind for n in notices(having(READY), having(LOW), told)] == ["low"]
+
+
+@pytest.mark.parametrize("status", [SPENT, ENDED, LOW])
+def test_what_the_user_just_did_is_quiet(status):
+    assert notices(having(READY), having(status), acted={"chatgpt/chatgpt-1"}) == []
+
+
+def test_paused_and_resumed_accounts_are_quiet():
+    paused = statuses.account(health="disabled", paused=True)
+    assert notices(having(READY), having(paused)) == []
+    assert notices(having(paused), having(SPENT)) == []
+
+
+def test_new_account_is_no_news():
+    assert notices(having(), having(READY)) == []
+
+
+def test_refused_settings_are_told_once_per_problem():
+    wrong = statuses.status(problems=("config.yaml:3: wrong", "config.yaml:9: too"))
+    (notice,), told = after(statuses.status(), wrong)
+    assert (notice.kind, notice.text) == ("config", "config.yaml:3: wrong (1 more)")
+    assert notices(wrong, wrong, told) == []
+    other = statuses.status(problems=("config.yaml:4: wrong",))
+    assert [n.kind for n in notices(wrong, other, told)] == ["config"]
+
+
+def test_new_device_code_is_told_once():
+    waiting = statuses.status(sign_ins=(statuses.pending(),))
+    (notice,), told = after(statuses.status(), waiting)
+    assert notice.text == "Type AB12-CD34 at https://github.com/login/device"
+    assert notices(waiting, waiting, told) == []
+    fresh = statuses.status(sign_ins=(statuses.pending("ZZ99-YY88"),))
+    assert [n.kind for n in notices(waiting, fresh, told)] == ["code"]
+
+
+def test_what_is_remembered_ends_with_what_it_was_about():
+    _, told = after(having(READY), having(SPENT, problems=("p",), sign_ins=(statuses.pending(),)))
+    assert len(told) == 3
+    assert after(having(SPENT), having(READY), told)[1] == frozenset()
+
+
+def test_every_kind_but_answers_has_a_switch():
+    assert set(KINDS) == {"sign_in", "spent", "back", "low", "config", "code"}
+
+
+class Sender:
+    def __init__(self, works=True):
+        self.works = works
+        self.sent = []
+
+    async def send(self, **notice):
+        self.sent.append(notice)
+        if self.works is True:
+            notice["on_dispatched"]()
+        elif self.works is not False:
+            raise self.works
+
+
+NOTICE = Notice("low", "k", "a <b>", "5 < 6", Action("dashboard"), "Show")
+
+
+async def test_notice_is_sent_with_its_action():
+    sender, done = Sender(), []
+    notifier = Notifier(done.append, lambda: sender)
+    assert await notifier.send(NOTICE)
+    (sent,) = sender.sent
+    assert (sent["title"], sent["message"]) == ("a (b)", "5 ( 6")
+    (button,) = sent["buttons"]
+    assert button.title == "Show"
+    button.on_pressed()
+    sent["on_clicked"]()
+    assert done == [Action("dashboard")] * 2
+
+
+async def test_notice_without_action_has_no_button():
+    sender = Sender()
+    assert await Notifier(lambda action: None, lambda: sender).send(Notice("answer", "", "t", "x"))
+    assert sender.sent[0]["buttons"] == []
+    assert sender.sent[0]["on_clicked"] is None
+
+
+@pytest.mark.parametrize("works", [False, OSError("no service")])
+async def test_failure_is_logged_once_and_tried_again(works, caplog):
+    sender, made = Sender(works), []
+    notifier = Notifier(lambda action: None, lambda: made.append(1) or sender)
+    assert not await notifier.send(NOTICE)
+    assert not await notifier.send(NOTICE)
+    assert [r.levelname for r in caplog.records if r.name == "dragoman.desktop"] == ["WARNING"]
+    sender.works = True
+    assert await notifier.send(NOTICE)
+    assert len(made) == 3
