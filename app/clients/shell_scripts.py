@@ -2,8 +2,9 @@
 
 At each prompt a script looks whether Dragoman answers and, when that changed, sets or unsets
 variables. The look is built of what the shell itself has: without a running Dragoman it is one look
-for a file; with one, reading that file, a signal that does nothing, and a connection on loopback.
-fish has no sockets and leaves out the last. A variable that the user set is never touched, and a
+for a file; with one, reading that file and a signal that does nothing. Before variables are set it
+also connects on loopback, but not at each prompt: an instance that hangs must not make shells hang.
+fish has no sockets and leaves that out. A variable that the user set is never touched, and a
 placeholder key is set only beside a base address that is ours. What was set is noted in
 ``DRAGOMAN_SHELL`` (port, then names), which shells inside of shells inherit.
 
@@ -47,7 +48,7 @@ __dragoman_port() {
   [[ $text =~ $pid ]] && kill -0 "${BASH_REMATCH[1]}" 2>/dev/null || return 1
   [[ $text =~ $port ]] || return 1
   port=${BASH_REMATCH[1]}
-  { true 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null || return 1
+  [[ $port == "$1" ]] || { true 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null || return 1
   REPLY=$port
 }
 
@@ -87,7 +88,7 @@ __dragoman_drop() {
 __dragoman_check() {
   local last=$? REPLY='' was=${DRAGOMAN_SHELL-}
   was=${was%% *}
-  __dragoman_port
+  __dragoman_port "$was"
   if [[ $REPLY != "$was" ]]; then
     if [[ -n $was ]]; then
       __dragoman_each __dragoman_drop "$was"
@@ -144,11 +145,9 @@ __dragoman_port() {
   kill -0 $match[1] 2>/dev/null || return 1
   [[ $text =~ '"port":([0-9]+)' ]] || return 1
   port=$match[1]
-  if zmodload zsh/net/tcp 2>/dev/null; then
-    local REPLY_FD
+  if [[ $port != $1 ]] && zmodload zsh/net/tcp 2>/dev/null; then
     ztcp 127.0.0.1 $port 2>/dev/null || return 1
-    REPLY_FD=$REPLY
-    ztcp -c $REPLY_FD
+    ztcp -c $REPLY
   fi
   REPLY=$port
 }
@@ -189,7 +188,7 @@ __dragoman_drop() {
 __dragoman_check() {
   local last=$? REPLY='' was=${DRAGOMAN_SHELL-}
   was=${was%% *}
-  __dragoman_port
+  __dragoman_port "$was"
   if [[ $REPLY != $was ]]; then
     if [[ -n $was ]]; then
       __dragoman_each __dragoman_drop $was
@@ -303,10 +302,16 @@ function __dragoman_complete
             set at "$at $word"
         end
     end
-    __dragoman_words $at
+    set -l token (commandline -ct)
+    set -l fitting (__dragoman_words $at | string match -- "$token*")
+    if test (count $fitting) -gt 0
+        string join -- \n $fitting
+    else
+        __fish_complete_path "$token"
+    end
 end
 
-complete -c dragoman -a '(__dragoman_complete)'
+complete -c dragoman -f -a '(__dragoman_complete)'
 __dragoman_check
 """
 
@@ -314,11 +319,14 @@ _POWERSHELL = r"""# Dragoman: environment for agents and SDKs while it answers, 
 $global:DragomanFile = @FILE@
 $global:DragomanExtra = @EXTRA@
 
-function global:Get-DragomanPort {
+function global:Get-DragomanPort([string]$was) {
     if (-not [IO.File]::Exists($global:DragomanFile)) { return '' }
     try { $text = [IO.File]::ReadAllText($global:DragomanFile) } catch { return '' }
+    if ($text -notmatch '"pid":([0-9]+)') { return '' }
+    if (-not (Get-Process -Id $Matches[1] -ErrorAction SilentlyContinue)) { return '' }
     if ($text -notmatch '"port":([0-9]+)') { return '' }
     $port = $Matches[1]
+    if ($port -eq $was) { return $port }
     $client = New-Object Net.Sockets.TcpClient
     try {
         if ($client.ConnectAsync('127.0.0.1', [int]$port).Wait(100)) { return $port }
@@ -355,8 +363,8 @@ function global:Test-DragomanKey([string]$name, [string]$base) {
 }
 
 function global:Update-DragomanEnvironment {
-    $now = Get-DragomanPort
     $names = @("$env:DRAGOMAN_SHELL" -split ' ')
+    $now = Get-DragomanPort $names[0]
     if ($now -eq $names[0]) { return }
     if ($names[0]) {
         foreach ($pair in @(Get-DragomanPairs $names[0])) {
