@@ -33,6 +33,9 @@ from app.errors import AppError
 
 __all__ = ["build", "run"]
 
+_SHORT_HELP = {"logout": "Revoke a sign-in where possible, then delete it."}
+"""Commands whose help's first line is longer than the column that the list of commands leaves."""
+
 
 def build() -> typer.Typer:
     """Return the command line. Help and errors are plain text, the same on every terminal."""
@@ -63,7 +66,7 @@ def build() -> typer.Typer:
         run_agent,
         shell_integration.shell_integration,
     ):
-        program.command()(command)
+        program.command(short_help=_SHORT_HELP.get(command.__name__))(command)
     program.add_typer(config.commands, name="config")
     program.add_typer(keys.commands, name="keys")
     return program

@@ -16,6 +16,10 @@ COMMANDS = (
     "models",
     "quota",
     "doctor",
+    "connect",
+    "disconnect",
+    "run",
+    "shell-integration",
 )
 GROUPS = {
     "config": ("init", "check", "path", "edit", "reload", "schema"),
