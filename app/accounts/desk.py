@@ -11,13 +11,15 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from app.accounts.account import Account
-from app.accounts.book import AccountBook, Vault
-from app.accounts.flow import Flow, Listeners, Timer
+from app.accounts.book import AccountBook, Vault, check_label, known_identity
+from app.accounts.flow import ConsentNeeded, Flow, Listeners, Timer
+from app.accounts.imports import Found
 from app.accounts.login import Logins
+from app.accounts.record import Record
 from app.accounts.refresh import Refresher, can_renew
 from app.accounts.roster import Health, Roster
 from app.accounts.steps import Driver
@@ -86,6 +88,20 @@ class AccountView:
     warning: str = ""
     """What is wrong although it serves: a renewal that failed, a sign-in that is not stored."""
     warning_since: float = 0.0
+
+
+def _repaired(old: Record, new: Record) -> Record:
+    """Return an account with another sign-in; label, place and age stay."""
+    return replace(
+        old,
+        credential=new.credential,
+        identity=new.identity if known_identity(new.identity) else old.identity,
+        way=new.way,
+        consent=new.consent,
+        consented_at=old.consented_at if old.consent == new.consent else new.consented_at,
+        host=new.host,
+        renewed_at=0.0,
+    )
 
 
 def _unchanged() -> None:
@@ -240,6 +256,72 @@ class Desk:
         return await self.logins.start(
             provider, way, account=account, label=label, consent=consent, host=host
         )
+
+    async def take(
+        self, found: Found, *, label: str | None = None, consent: str = ""
+    ) -> tuple[AccountView, bool]:
+        """Take over a sign-in of another program; of an account that is there, it repairs that.
+
+        Args:
+            found: what the user chose.
+            label: of a new account.
+            consent: version of the text that the user has just agreed to.
+
+        Returns:
+            The account, and whether it was there before.
+
+        Raises:
+            ConsentNeeded: 409; the provider's text must be agreed to first.
+            RequestError: ``not_importable``, ``invalid_label`` or 409 ``label_taken``.
+            AccountError: ``vault_unusable``: there is nowhere to keep it.
+            AppError: the vault cannot store it.
+        """
+        provider = self.book.providers.get(found.provider)
+        if found.credential is None or provider is None:
+            raise RequestError(
+                found.refusal or "Dragoman has no accounts of this kind.", code="not_importable"
+            )
+        if self.book.vault_trouble():
+            await self.open()
+        self.book.require_vault()
+        twin = self.book.twin(provider.id, found.identity) or self._holder(found)
+        asked = provider.consent
+        agreed = asked is None or asked.version in (consent, "" if twin is None else twin.consent)
+        if asked is not None and not agreed:
+            raise ConsentNeeded(provider, asked)
+        version = asked.version if asked is not None else ""
+        record = found.record(self._new_label(provider.id, label), self._now(), consent=version)
+        if twin is None:
+            orders = [one.order for one in self.book.records() if one.provider == provider.id]
+            kept = await self.book.put(replace(record, order=max(orders, default=-1) + 1))
+        else:
+            async with self.book.exclusive(twin.id) as old:
+                kept = await self.book.put(_repaired(old, record))
+        self._signed_in(kept.id)
+        _log.info("the sign-in of %s was taken over from %s", kept.id, found.program)
+        return self.view(kept.id), twin is not None
+
+    def _holder(self, found: Found) -> Record | None:
+        """Return the account that has the very sign-in already, where nothing tells whose it is."""
+        secrets_found = () if found.credential is None else found.credential.secrets
+        for record in self.book.records():
+            if record.provider == found.provider and set(secrets_found) & set(
+                record.credential.secrets
+            ):
+                return record
+        return None
+
+    def _new_label(self, provider_id: str, label: str | None) -> str:
+        if not label:
+            return self.book.next_label(provider_id)
+        label = check_label(label)
+        if not self.book.is_free(f"{provider_id}/{label}"):
+            raise RequestError(
+                f"There is an account {provider_id}/{label} already.",
+                status=409,
+                code="label_taken",
+            )
+        return label
 
     def choose(self, provider_id: str, name: str) -> str:
         """Return the id of the signed-in account that is meant; also of one that cannot be read.

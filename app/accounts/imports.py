@@ -20,7 +20,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -48,6 +48,7 @@ _SECRET = re.compile(r"[\x21-\x7e]+")
 """What may stand in a header: a line break in a token would end it."""
 _HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _OPENAI_CLAIM = "https://api.openai.com/auth"
+_PUBLIC_HOST = "github.com"
 
 _LATER = 1.0
 """``expires_at`` of what must be renewed before it can be used."""
@@ -109,6 +110,7 @@ class Found:
             created_at=now,
             consent=consent,
             consented_at=now if consent else 0.0,
+            host=_own_host(self.credential),
         )
 
 
@@ -350,7 +352,7 @@ def _codex(key: str, program: str, path: str, tokens: _Object, expires_at: float
 def _copilot(key: str, program: str, path: str, token: str, host: str, user: str) -> Found:
     # Tokens of the editors' GitHub apps begin with `ghu_` and are exchanged before use; those of
     # OAuth apps (`gho_`) go with the calls (GitHub, "About authentication", token prefixes).
-    host = host or "github.com"
+    host = host or _PUBLIC_HOST
     if token.startswith("ghu_"):
         facts = {"family": "editor", "host": host}
         credential = Credential("", "oauth", _LATER, token, facts)
@@ -361,7 +363,7 @@ def _copilot(key: str, program: str, path: str, token: str, host: str, user: str
         program,
         path,
         "copilot",
-        "GitHub Copilot sign-in" + ("" if host == "github.com" else f" at {host}"),
+        "GitHub Copilot sign-in" + ("" if host == _PUBLIC_HOST else f" at {host}"),
         Identity("", user),
         credential,
         warning=f"Signing out in {program} can end it here, too.",
@@ -392,6 +394,12 @@ def _identified(found: Found, identity: Identity) -> Found:
         return found
     facts = {"account_id": identity.id} if identity.id else {}
     return replace(found, identity=identity, credential=replace(found.credential, facts=facts))
+
+
+def _own_host(credential: Credential) -> str:
+    """Return the user's own server, as ``Record.host`` has it; empty for the public one."""
+    host = credential.facts.get("host", "")
+    return "" if host == _PUBLIC_HOST else host
 
 
 def _shared(program: str, provider: str) -> str:
@@ -456,17 +464,38 @@ def _host(value: object) -> str:
 _GEMINI_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 
 
-def find(home: Path, env: Mapping[str, str], *, platform: str = sys.platform) -> Listing:
+def find(
+    home: Path,
+    env: Mapping[str, str],
+    *,
+    platform: str = sys.platform,
+    folder: Path | None = None,
+) -> Listing:
     """Look for sign-ins of other programs; reads files, so call it off the loop.
 
     Args:
         home: the user's home folder.
         env: the variables by which programs move their files, and in which keys stand.
         platform: as ``sys.platform``.
+        folder: look in this folder of CLIProxyAPI's and nowhere else.
     """
+    if folder is not None:
+        return _look(_in_folder(folder))
+    listing = _look(_places(home, env, platform))
+    found = [
+        _with_profile(one, home, env) if one.key == "claude-code" else one for one in listing.found
+    ]
+    for name in _GEMINI_VARIABLES:
+        secret = _checked(env.get(name))
+        if secret:
+            found.append(_api_key(f"env:{name}", "the environment", f"${name}", "gemini", secret))
+    return Listing(tuple(_distinct(found)), listing.problems)
+
+
+def _look(places: Iterable[tuple[Path, _Parse]]) -> Listing:
     found: list[Found] = []
     problems: list[Problem] = []
-    for path, parse in _places(home, env, platform):
+    for path, parse in places:
         try:
             content = _read(path)
             if content is not None:
@@ -475,12 +504,7 @@ def find(home: Path, env: Mapping[str, str], *, platform: str = sys.platform) ->
             problems.append(Problem(str(path), error.strerror or "it cannot be read"))
         except (StrangeFile, RecursionError):
             problems.append(Problem(str(path), "its content is not what the program writes"))
-    found = [_with_profile(one, home, env) if one.key == "claude-code" else one for one in found]
-    for name in _GEMINI_VARIABLES:
-        secret = _checked(env.get(name))
-        if secret:
-            found.append(_api_key(f"env:{name}", "the environment", f"${name}", "gemini", secret))
-    return Listing(tuple(_distinct(found)), tuple(problems))
+    return Listing(tuple(found), tuple(problems))
 
 
 def _places(home: Path, env: Mapping[str, str], platform: str) -> Iterator[tuple[Path, _Parse]]:
@@ -502,7 +526,11 @@ def _places(home: Path, env: Mapping[str, str], platform: str) -> Iterator[tuple
     yield home / ".gemini" / "oauth_creds.json", parse_gemini_cli
     yield home / ".gemini" / ".env", parse_gemini_env
     yield home / ".cto" / "credentials", parse_cto
-    folder = home / ".cli-proxy-api"
+    yield from _in_folder(home / ".cli-proxy-api")
+
+
+def _in_folder(folder: Path) -> Iterator[tuple[Path, _Parse]]:
+    """Return the files of CLIProxyAPI's folder, one per account."""
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
     except OSError:
