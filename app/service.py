@@ -65,6 +65,7 @@ from app.server.caller import Access
 from app.server.entries import exact_entries, pattern_entries
 from app.server.front import FrontServer
 from app.server.guard import AccessPolicy, Grant, refuses_bind, token_shell
+from app.server.imports import import_routes
 from app.server.inference import Inference
 from app.server.listen import LOOPBACK, FileBudget, bind, raise_file_limit
 from app.server.models import ModelRow, list_models
@@ -249,6 +250,7 @@ class Service:
         extra = [
             *socket_routes(self, self.gateway, self._sockets_open),
             *quota_routes(self, self),
+            *import_routes(self, self.desk, self.env),
             *account_routes(self, self.desk),
         ]
         pages = page_routes(self, extra)
