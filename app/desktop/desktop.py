@@ -129,7 +129,7 @@ class Desktop:
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
-        self._notifier.close()
+        await self._notifier.close()
         await asyncio.get_running_loop().shutdown_default_executor()
 
     def close(self) -> None:

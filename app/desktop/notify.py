@@ -263,17 +263,19 @@ class Notifier:
             level = logging.DEBUG if self._failed else logging.WARNING
             _log.log(level, "notifications cannot be shown: %s", error)
             self._failed = True
-            self.close()
+            await self.close()
             return False
         self._failed = False
         return True
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of the system's service; its library leaves the connection open."""
         bus = getattr(getattr(self._sender, "_backend", None), "bus", None)
         self._sender = None
         if bus is not None:
-            bus.disconnect()
+            from app.desktop.sessionbus import close_bus
+
+            await close_bus(bus)
 
 
 def _plain(text: str) -> str:

@@ -35,12 +35,12 @@ from PIL import Image
 
 from app.desktop import toolkit
 from app.desktop.dbusmenu import DbusMenu, Row
+from app.desktop.sessionbus import WATCHER, disconnected
 
-__all__ = ["WATCHER", "SniIcon", "close_bus", "rows_of", "to_pixmap"]
+__all__ = ["SniIcon", "rows_of", "to_pixmap"]
 
 _log = logging.getLogger("dragoman.desktop")
 
-WATCHER = "org.kde.StatusNotifierWatcher"
 _ITEM_PATH = "/StatusNotifierItem"
 _MENU_PATH = "/MenuBar"
 _SIZES = (16, 22, 24, 32, 44, 48, 64)
@@ -197,7 +197,7 @@ class SniIcon(_Base):  # type: ignore[misc] # pystray has no types
         self._end = asyncio.Event()
         bus = self._bus = await MessageBus(bus_type=BusType.SESSION).connect()
         self._loop = asyncio.get_running_loop()
-        gone = asyncio.ensure_future(_disconnected(bus))
+        gone = asyncio.ensure_future(disconnected(bus))
         try:
             bus.export(_ITEM_PATH, self._item)
             bus.export(_MENU_PATH, self._dbusmenu)
@@ -209,7 +209,7 @@ class SniIcon(_Base):  # type: ignore[misc] # pystray has no types
             self._start_up()
             await self._until_end(gone)
         except (OSError, EOFError) as error:  # it went while something was asked of it
-            _log.info("the session bus has gone: %s", error or "it closed the connection")
+            _log.info("the session bus has gone: %s", str(error) or "it closed the connection")
         finally:
             self._loop = None
             if self._registering is not None:
@@ -349,18 +349,6 @@ class SniIcon(_Base):  # type: ignore[misc] # pystray has no types
 
     def _remove_notification(self) -> None:
         raise NotImplementedError("notify.Notifier sends notifications")
-
-
-async def close_bus(bus: MessageBus) -> None:
-    """Disconnect, and wait until the socket is closed."""
-    bus.disconnect()
-    await _disconnected(bus)
-
-
-async def _disconnected(bus: MessageBus) -> None:
-    """Wait until a connection has ended, by whichever side; never cancelled, see the library."""
-    with contextlib.suppress(OSError, EOFError):  # the other side ended it
-        await bus.wait_for_disconnect()  # type: ignore[no-untyped-call] # it has no annotations
 
 
 def rows_of(menu: Any, icon: Any) -> tuple[Row, ...]:

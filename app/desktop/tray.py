@@ -103,7 +103,7 @@ async def _ask_bus(address: str | None) -> tuple[bool, bool]:
     from dbus_fast import Message
     from dbus_fast.aio import MessageBus
 
-    from app.desktop.sni import WATCHER, close_bus
+    from app.desktop.sessionbus import WATCHER, close_bus
 
     try:
         bus = await asyncio.wait_for(MessageBus(bus_address=address).connect(), _PROBE_S)

@@ -14,7 +14,7 @@ from jeepney import DBusAddress, new_method_call
 from jeepney import MessageType as JeepneyType
 from jeepney.io.blocking import open_dbus_connection
 
-from app.desktop.sni import close_bus
+from app.desktop.sessionbus import close_bus
 
 WATCHER = "org.kde.StatusNotifierWatcher"
 Names = Annotated[list, DBusSignature("as")]

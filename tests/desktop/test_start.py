@@ -1,0 +1,42 @@
+import subprocess
+import sys
+
+from app.cli.launch import own_environment
+from app.desktop import start
+from app.paths import Paths
+from tests.desktop.proxy import ScriptedProgram
+
+
+def test_reason_is_named_where_there_is_no_tray(monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert start.missing() == "There is no display."
+
+
+def test_without_a_display_the_proxy_runs_alone(monkeypatch, tmp_path):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent")
+    program = ScriptedProgram()
+
+    def serve(attach):
+        def and_end(attached):
+            attach(attached)
+            attached.stop()
+
+        return program.serve(and_end)
+
+    paths = Paths.find({"DRAGOMAN_HOME": str(tmp_path)})
+    assert start.start(serve, paths, command=["x"], environment={}, say=print) == 7
+
+
+def test_looking_around_loads_no_gui_library():
+    code = (
+        "import sys; from app.desktop import start; start.missing();"
+        "print(sorted({'PIL', 'pystray', 'webview', 'desktop_notifier', 'gi'} & set(sys.modules)))"
+    )
+    environment = own_environment() | {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
