@@ -104,6 +104,11 @@ class Models:
         """Return the model of a role."""
         return self.roles.get(role)
 
+    def context(self, role: Role) -> int | None:
+        """Return how many tokens the model of a role takes, or None where that is not known."""
+        name = self.roles.get(role)
+        return next((model.context for model in self.offered if model.id == name), None)
+
     def listed(self) -> tuple[Offered, ...]:
         """Return what is offered, with the chosen models among it, each once."""
         known = {model.id for model in self.offered}

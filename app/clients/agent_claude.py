@@ -24,6 +24,9 @@ def _folder(machine: Machine) -> PurePath:
 
 def _environment(address: Address, models: Models) -> Mapping[str, str]:
     names = {variable: model for role, model in models.roles.items() for variable in _MODELS[role]}
+    context = models.context("main")
+    if context is not None:  # it takes a model that it does not know for one of a million tokens
+        names["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] = str(context)
     return {"ANTHROPIC_BASE_URL": address.url, "ANTHROPIC_AUTH_TOKEN": address.key, **names}
 
 
@@ -49,6 +52,8 @@ CLAUDE_CODE = Agent(
         "Settings of a project or of a company (managed settings) go before the user's.",
         "The claude.ai sign-in of Claude Code is not used while it is connected; web search runs "
         "only where the model's own service offers it.",
+        "A model that it does not know counts as one of a million tokens; where the catalog knows "
+        "the number, it is told to shorten conversations in time.",
         "A model that is chosen with /model or --model goes before the one that is named here.",
     ),
     facts=(
@@ -61,6 +66,12 @@ CLAUDE_CODE = Agent(
             "ANTHROPIC_BASE_URL, ANTHROPIC_AUTH_TOKEN (sent as Bearer), ANTHROPIC_MODEL and "
             "ANTHROPIC_DEFAULT_{HAIKU,SONNET,OPUS}_MODEL are read",
             "observed in claude-code 2.1.330",
+            "2026-11-21",
+        ),
+        Fact(
+            "conversations are compacted at the smaller of the model's window as it believes it to "
+            "be and CLAUDE_CODE_AUTO_COMPACT_WINDOW, for any model name",
+            "https://github.com/s-ference/sference-switch/releases/tag/v0.1.4",
             "2026-11-21",
         ),
     ),

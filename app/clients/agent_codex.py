@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Final
 
 from app.clients.agent import PROVIDER, Address, Agent, Fact, Machine, Models, Target
 from app.clients.change import Change
@@ -21,9 +21,17 @@ def _provider(address: Address) -> dict[str, Any]:
     return {"name": "Dragoman", "base_url": address.v1, "wire_api": "responses"}
 
 
-def _models(models: Models) -> dict[str, str]:
-    main = models.get("main")
-    return {} if main is None else {"model": main}
+_ASSUMED: Final = 272_000
+"""Tokens that Codex counts on with a model that it does not know."""
+
+
+def _models(models: Models) -> dict[str, Any]:
+    main, context = models.get("main"), models.context("main")
+    if main is None:
+        return {}
+    if context is None or context >= _ASSUMED:  # it knows its own models better than a catalog
+        return {"model": main}
+    return {"model": main, "model_context_window": context}
 
 
 def _targets(machine: Machine, address: Address, models: Models) -> tuple[Target, ...]:
@@ -70,6 +78,12 @@ CODEX = Agent(
             "config.toml in ~/.codex, or in CODEX_HOME; model, model_provider and "
             "model_providers.NAME with name, base_url and wire_api",
             "https://developers.openai.com/codex/config-reference",
+            "2026-11-21",
+        ),
+        Fact(
+            "a model that it does not know counts as one of 272,000 tokens; model_context_window "
+            "tells another number",
+            "https://github.com/quickbeard/codev-hub/pull/171",
             "2026-11-21",
         ),
         Fact(

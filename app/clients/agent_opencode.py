@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,10 +18,14 @@ def _folder(machine: Machine) -> PurePath:
     return machine.config() / "opencode"
 
 
-def _limit(model: Offered) -> dict[str, Any]:
-    if model.context is None or model.output is None:
-        return {"name": model.id}
-    return {"name": model.id, "limit": {"context": model.context, "output": model.output}}
+_CONTEXT: Final = 128_000
+_OUTPUT: Final = 16_384
+"""Tokens, where the catalog has no number: without a limit OpenCode never shortens a conversation."""
+
+
+def _model(model: Offered) -> dict[str, Any]:
+    limit = {"context": model.context or _CONTEXT, "output": model.output or _OUTPUT}
+    return {"name": model.id, "limit": limit}
 
 
 def _values(address: Address, models: Models) -> dict[Path, Any]:
@@ -30,7 +34,7 @@ def _values(address: Address, models: Models) -> dict[Path, Any]:
             "npm": "@ai-sdk/openai-compatible",
             "name": "Dragoman",
             "options": {"baseURL": address.v1, "apiKey": address.key},
-            "models": {model.id: _limit(model) for model in models.listed()},
+            "models": {model.id: _model(model) for model in models.listed()},
         }
     }
     places: Mapping[str, Path] = {
@@ -44,7 +48,9 @@ def _values(address: Address, models: Models) -> dict[Path, Any]:
 
 
 def _targets(machine: Machine, address: Address, models: Models) -> tuple[Target, ...]:
-    changes = tuple(Change(path, value) for path, value in _values(address, models).items())
+    schema = Change(("$schema",), "https://opencode.ai/config.json", optional=True)
+    values = _values(address, models)
+    changes = (schema, *(Change(path, value) for path, value in values.items()))
     folder = _folder(machine)
     rather = (folder / "opencode.jsonc",)  # is merged last
     return (Target(folder / "opencode.json", "jsonc", changes, rather),)
@@ -83,6 +89,12 @@ OPENCODE = Agent(
             "small_model and agent.plan.model as provider/model; OPENCODE_CONFIG_CONTENT for one "
             "process",
             "observed with opencode-ai 1.18.33",
+            "2026-11-21",
+        ),
+        Fact(
+            "a file without $schema is rewritten with one at the next start; a model without a "
+            "limit counts as having no context, which turns compaction off",
+            "observed with opencode-ai 1.18.33; https://github.com/quickbeard/codev-hub/pull/171",
             "2026-11-21",
         ),
     ),

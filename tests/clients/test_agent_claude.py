@@ -53,6 +53,7 @@ def check(values):
     assert env["ANTHROPIC_MODEL"] == env["ANTHROPIC_DEFAULT_SONNET_MODEL"] == "demo-chat"
     assert env["ANTHROPIC_DEFAULT_HAIKU_MODEL"] == "demo-think"
     assert env["ANTHROPIC_DEFAULT_OPUS_MODEL"] == "opus"
+    assert env["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] == "200000"
 
 
 @pytest.mark.parametrize("sample", variants(SAMPLES, HUGE))

@@ -3,7 +3,7 @@ import tomllib
 import pytest
 
 from app.clients import AGENTS
-from app.clients.agent import Address, Models
+from app.clients.agent import Address, Models, Offered
 from tests.clients.corpus import (
     Bench,
     Sample,
@@ -69,6 +69,7 @@ HUGE = "model = 'x'\n" + "".join(
 
 def check(values):
     assert values["model"] == "demo-chat"
+    assert values["model_context_window"] == 200_000
     assert values["model_provider"] == "dragoman"
     assert values["model_providers"]["dragoman"] == {
         "name": "Dragoman",
@@ -90,7 +91,7 @@ def test_everything_else_is_still_there_while_connected(tmp_path, name):
     bench.connect("codex", ROLES)
     text = (bench.home / PATH).read_text()
     after = tomllib.loads(text)
-    ours = {"model", "model_provider", "model_providers"}
+    ours = {"model", "model_provider", "model_providers", "model_context_window"}
     assert {k: v for k, v in after.items() if k not in ours} == {
         k: v for k, v in before.items() if k not in ours
     }
@@ -119,3 +120,10 @@ def test_one_process_is_pointed_here_by_words_that_are_toml_and_hold_no_key():
     assert merged["model_provider"] == "dragoman"
     assert merged["model_providers"]["dragoman"]["base_url"] == "http://h:1/v1"
     assert "dg-secret" not in "".join(words)
+
+
+def test_the_context_of_models_that_are_large_is_left_to_it(tmp_path):
+    words = AGENTS["codex"].arguments(
+        Address("http://h:1"), Models(ROLES, (Offered("demo-chat", 400_000),))
+    )
+    assert not any("model_context_window" in word for word in words)

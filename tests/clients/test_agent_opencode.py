@@ -49,7 +49,8 @@ def check(values):
     assert provider["npm"] == "@ai-sdk/openai-compatible"
     assert provider["options"] == {"baseURL": "http://127.0.0.1:8317/v1", "apiKey": "dragoman"}
     assert provider["models"]["demo-chat"]["limit"] == {"context": 200_000, "output": 64_000}
-    assert provider["models"]["other"] == {"name": "other"}
+    assert provider["models"]["other"]["limit"] == {"context": 128_000, "output": 16_384}
+    assert values["$schema"] == "https://opencode.ai/config.json"
     assert values["model"] == "dragoman/demo-chat"
     assert values["small_model"] == "dragoman/demo-think"
     assert values["agent"]["plan"]["model"] == "dragoman/other"
