@@ -53,8 +53,18 @@ INSTALLING = "installing\n"
 INDEX = "https://pypi.org/simple"
 LOCK_NOTE = "# Written by: python3 packaging/bootstrap.py lock\n"
 ALL_BUT_LIVE = "not live"
-TEST_COMMANDS = {"dbus-daemon": "dbus", "gnome-keyring-daemon": "gnome-keyring"}
-"""Programs that tests run against on Linux, and their Debian packages; tests skip without them."""
+TEST_COMMANDS = {
+    "dbus-daemon": "dbus",
+    "gnome-keyring-daemon": "gnome-keyring",
+    "Xvfb": "xvfb",
+    "desktop-file-validate": "desktop-file-utils",
+    "/usr/lib/python3/dist-packages/gi": "python3-gi",
+    "/usr/lib/*/girepository-1.0/WebKit2-4.1.typelib": "gir1.2-webkit2-4.1",
+}
+"""What tests run against on Linux, and its Debian package; tests skip without it.
+
+A name is that of a program on PATH; a pattern of an absolute path is that of a file.
+"""
 
 
 class SetupError(Exception):
@@ -138,8 +148,15 @@ def ensurepip_line(os_release: Mapping[str, str], version: Sequence[int]) -> str
 
 
 def missing_packages(commands: Mapping[str, str], found: Callable[[str], object]) -> list[str]:
-    """Return the packages of the commands that are not on PATH, each once, in order."""
+    """Return the packages of what is not found, each once, in order."""
     return sorted({package for command, package in commands.items() if not found(command)})
+
+
+def is_there(name: str) -> bool:
+    """Tell whether a program is on PATH, or a file is where an absolute pattern says."""
+    if name.startswith("/"):
+        return any(Path("/").glob(name[1:]))
+    return shutil.which(name) is not None
 
 
 def venv_python(environment: Path, windows: bool = os.name == "nt") -> Path:
@@ -305,7 +322,7 @@ def _apt_install(packages: Sequence[str]) -> bool:
 
 def _ready_system() -> None:
     """Install what tests need of the system, or say what would be tested if it were there."""
-    packages = missing_packages(TEST_COMMANDS, shutil.which)
+    packages = missing_packages(TEST_COMMANDS, is_there)
     if not packages or sys.platform != "linux":
         return
     if may_use_apt(_os_release(), shutil.which("apt-get")) and _apt_install(packages):

@@ -118,6 +118,20 @@ def test_only_packages_whose_commands_are_missing_are_installed():
     assert bootstrap.missing_packages(commands, lambda name: True) == []
 
 
+def test_programs_and_files_are_found(tmp_path):
+    (tmp_path / "lib64").mkdir()
+    (tmp_path / "lib64" / "some.typelib").touch()
+    assert bootstrap.is_there(f"{tmp_path}/lib*/some.typelib")
+    assert not bootstrap.is_there(f"{tmp_path}/lib*/other.typelib")
+    assert bootstrap.is_there("git")
+    assert not bootstrap.is_there("no-such-program")
+
+
+def test_the_gui_tests_have_what_they_need_in_the_list():
+    packages = set(bootstrap.TEST_COMMANDS.values())
+    assert {"dbus", "xvfb", "python3-gi", "gir1.2-webkit2-4.1"} <= packages
+
+
 def test_the_keyring_tests_have_their_programs_in_the_list():
     assert {"dbus-daemon", "gnome-keyring-daemon"} <= set(bootstrap.TEST_COMMANDS)
 
