@@ -6,17 +6,20 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
+from app.cli.agreement import ask_agreement
 from app.cli.client import Client
+from app.cli.imports import list_imports, take_imports
 from app.cli.running import client_of, find_running, places
 from app.cli.status import JsonOption
 from app.cli.terminal import NotRunning, note, say, show_json
 from app.cli.typed import Typed, is_terminal
-from app.errors import AppError, RequestError
+from app.errors import AppError
 
 __all__ = ["login"]
 
@@ -27,9 +30,14 @@ _TRIES = 3
 
 
 def login(
-    provider: Annotated[
-        str, typer.Argument(metavar="PROVIDER", help="claude, codex, copilot, gemini, openai …")
-    ],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PROVIDER",
+            show_default=False,
+            help="claude, codex, copilot, gemini, openai …; with --import, what to take over.",
+        ),
+    ] = None,
     way: Annotated[
         str | None, typer.Option("--way", help="browser, device, token, cookie or key.")
     ] = None,
@@ -51,13 +59,32 @@ def login(
         bool,
         typer.Option("--memory-only", help="Keep it until Dragoman stops, where no keyring is."),
     ] = False,
+    imports: Annotated[
+        bool,
+        typer.Option("--import", help="List the sign-ins of other programs, or take those named."),
+    ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FOLDER", help="With --import: a folder of CLIProxyAPI."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Sign in to a service. A key is typed without being shown, or piped in."""
+    takes = imports or folder is not None
+    if not takes and len(words or ()) != 1:
+        raise typer.BadParameter("Name one service, as in `dragoman login claude`.")
     record = find_running(places())
     if record is None:
         raise NotRunning
     client = client_of(record, timeout_s=_ANSWER_S)
+    if takes:
+        where = None if folder is None else folder.expanduser().absolute()
+        if words:
+            take_imports(client, words, where, label=label, agreed=agree, as_json=as_json)
+        else:
+            list_imports(client, where, as_json=as_json)
+        return
+    (provider,) = words or ()
     wanted = {
         "way": way,
         "label": label,
@@ -113,7 +140,9 @@ class _SignIn:
         except AppError as error:
             if error.code != "consent_required":
                 raise
-        return self._post("start", wanted | {"consent": self._agreement()})
+        return self._post(
+            "start", wanted | {"consent": ask_agreement(self._client, self._provider, self._tell)}
+        )
 
     def _post(self, step: str, body: Mapping[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = self._client.post(f"{self._base}/{step}", body)
@@ -121,23 +150,6 @@ class _SignIn:
 
     def _complete(self, flow: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
         return self._post("complete", {"flow": flow["flow"], **fields})
-
-    def _agreement(self) -> str:
-        """Show the provider's text, and return its version once the user agreed to it."""
-        listed = self._client.get("/admin/accounts")["providers"]
-        consent = next(one["consent"] for one in listed if one["id"] == self._provider)
-        self._tell(f"{consent['text']}\n\n{consent['instead']}\n")
-        if not is_terminal(sys.stdin):
-            raise RequestError(
-                "This has to be agreed to first.",
-                code="consent_required",
-                hint=f"If you do, add `--agree {consent['version']}`.",
-            )
-        answer = typer.prompt("Type yes to agree", default="no", err=True)
-        if answer.strip().lower() != "yes":
-            raise AppError("Nothing was signed in to.", code="cancelled")
-        version: str = consent["version"]
-        return version
 
     # --- a secret --------------------------------------------------------------------------------
 

@@ -76,10 +76,12 @@ class DeskServer(Server):
         self.typed = asyncio.Event()
         """Set when the user has typed a device code."""
         await self.desk.open()
-        routes = account_routes(self.control, self.desk, self.opened.append)
         self.prover = default_prover() if self.proven else None
-        self.server = FrontServer(page_routes(self.control, routes), prover=self.prover)
+        self.server = FrontServer(page_routes(self.control, self.routes()), prover=self.prover)
         self.server.add_sockets(self.sockets)
+
+    def routes(self):
+        return account_routes(self.control, self.desk, self.opened.append)
 
     async def _sleep(self, _seconds):
         await self.typed.wait()
