@@ -6,7 +6,6 @@ import re
 import stat
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
@@ -191,7 +190,3 @@ def read_env(content):
     lines = content.decode("utf-8-sig").splitlines()
     pairs = (line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     return {name.strip(): value.strip().strip("'\"") for name, value in pairs}
-
-
-def posix(path):
-    return Path(path).as_posix()

@@ -41,7 +41,7 @@ SAMPLES = {
 }
 HUGE = (
     '{\n  "permissions": {\n    "allow": [\n'
-    + ",\n".join(f'      "Bash(command-{i}:*)"' for i in range(4_000))
+    + ",\n".join(f'      "Bash(command-{i}:*)"' for i in range(2_000))
     + "\n    ]\n  }\n}\n"
 )
 

@@ -63,7 +63,7 @@ hide = true
     "long-text": 'developer_instructions = """\n[not a table]\nmodel = "no"\n"""\nmodel = "m"\n',
 }
 HUGE = "model = 'x'\n" + "".join(
-    f'\n[projects."/home/user/p{i}"]\ntrust_level = "trusted" # {i}\n' for i in range(400)
+    f'\n[projects."/home/user/p{i}"]\ntrust_level = "trusted" # {i}\n' for i in range(120)
 )
 
 
