@@ -145,5 +145,6 @@ def failure(row):
 
 
 def pytest_configure(config):
-    if is_whole_suite(config):
+    is_worker = hasattr(config, "workerinput")  # of several processes one alone sees it all
+    if not is_worker and is_whole_suite(config):
         config.pluginmanager.register(Gates(config), "dragoman-gates")

@@ -75,6 +75,12 @@ def test_own_marks_come_after_those_of_all_so_that_they_win():
     assert bootstrap.pytest_arguments(False, [])[:2] == ["-p", "tests.gates"]
 
 
+def test_only_the_whole_suite_is_spread_over_the_cores():
+    assert "-n" in bootstrap.pytest_arguments(False, [])
+    assert "-n" in bootstrap.pytest_arguments(True, [])
+    assert "-n" not in bootstrap.pytest_arguments(False, ["tests/x"])
+
+
 def test_a_test_set_up_also_serves_run_but_not_the_other_way_round():
     run = bootstrap.stamp((3, 12, 1), "linux", {"run.lock": b"a"})
     test = bootstrap.stamp((3, 12, 9), "linux", {"run.lock": b"a", "test.lock": b"b"})
