@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import importlib
 import logging
 import os
 import re
@@ -43,7 +42,7 @@ from app.config import Config, warnings
 from app.configfile import Located, load_file, locate
 from app.dialects import DIALECTS
 from app.dialects.base import Dialect
-from app.errors import AppError, ConfigError, RequestError
+from app.errors import AppError, ConfigError
 from app.gateway.call import Outcome
 from app.gateway.exchange import Gateway
 from app.gateway.local import with_demo
@@ -53,7 +52,10 @@ from app.gateway.resources import GatewayLimits
 from app.gateway.tokenizer import Tokenizer
 from app.http import Headers, HttpReply, HttpRequest, Limits, Send, StreamedReply
 from app.instance import Instance
-from app.keys import KeyKind, KeyRecord
+from app.keys import KeyRecord
+from app.ledger.entry import entry_of
+from app.ledger.ledger import Ledger, Retention
+from app.ledger.price import PriceList
 from app.paths import Paths, asset
 from app.providers import PROVIDERS
 from app.providers.base import Provider
@@ -67,12 +69,15 @@ from app.server.front import FrontServer
 from app.server.guard import AccessPolicy, Grant, refuses_bind, token_shell
 from app.server.imports import import_routes
 from app.server.inference import Inference
+from app.server.keys import create_key, list_keys, revoke_key
 from app.server.listen import LOOPBACK, FileBudget, bind, raise_file_limit
+from app.server.metrics import gauges
 from app.server.models import ModelRow, list_models
 from app.server.pages import page_routes
 from app.server.peer import Prover, default_program_names, default_prover
 from app.server.quota import quota_routes, render_quota
 from app.server.socket import Sockets, socket_routes
+from app.server.usage import usage_routes
 from app.store.opening import Opening
 from app.tasks import cancel_all, spawn
 from app.upstream.client import Client, ClientSettings
@@ -86,6 +91,8 @@ _log = logging.getLogger("dragoman.service")
 _DISCOVERY_EVERY_S = 3_600.0
 """Model lists change a few times a month; local servers load models more often."""
 _QUOTA_EVERY_S = 300.0
+_STORE_S = 10.0
+"""How long a stop waits for a database that is still being opened."""
 _RETIRED_S = 3_600.0
 """How long answers that began before the upstream settings changed may keep their connections."""
 _LETTERS = ((string.ascii_letters + string.digits).encode() * 5)[:256]
@@ -124,11 +131,13 @@ class Service:
     client: Client = field(init=False)
     discovery: Discovery = field(init=False)
     store: Opening = field(init=False)
+    ledger: Ledger = field(init=False)
     vault: Vault = field(init=False)
     desk: Desk = field(init=False)
     commands: CommandCredentials = field(init=False)
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
     """Services that can be signed in to, by id."""
+    _opening: asyncio.Task[None] | None = None
     _known: set[str] = field(default_factory=set)
     """Ids of the accounts whose model lists were asked for."""
     quotas: Quotas = field(default_factory=Quotas)
@@ -149,6 +158,7 @@ class Service:
     _server: FrontServer | None = None
     _sockets_open: Sockets | None = None
     _snapshot: Snapshot = field(default_factory=dict)
+    _prices: PriceList = field(default_factory=lambda: PriceList({}))
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _watcher: Watcher | None = None
     _tokenizer: Tokenizer = field(default_factory=Tokenizer)
@@ -157,6 +167,10 @@ class Service:
     def __post_init__(self) -> None:
         """Build what needs no port."""
         url = self.config.database.url
+        self.ledger = Ledger(
+            spill=self.paths.data / "ledger-waiting.jsonl",
+            retention=lambda: Retention(days=self.config.ledger.retention_days),
+        )
         self.store = Opening(url.resolve(self.env) if url is not None else None, self.paths.data)
 
     async def start(self) -> None:
@@ -173,7 +187,7 @@ class Service:
         limit = raise_file_limit()
         hosts = self._hosts()
         if hosts != LOOPBACK:
-            await self.store.open()
+            await self._open_store()
             keyed = any(r.state(time.time()) == "active" for r in await self.list_keys())
             if (refusal := refuses_bind(hosts, keyed)) is not None:
                 raise AppError(refusal, code="keys_required", status=503)
@@ -181,11 +195,12 @@ class Service:
         self._sockets = bind(port, hosts)
         self.port = self._sockets[0].getsockname()[1]
         self._snapshot = _read_snapshot()
+        self._prices = PriceList(self._snapshot)
         self._build(limit)
         self.desk.configure(accounts)
         self.instance.publish(self.port)
         if not self.store.done.is_set():
-            spawn(self.store.open(), "store")
+            self._opening = spawn(self._open_store(), "store")
         if self.vault.held_ids():  # else nothing is unlocked, and nobody asked, for no reason
             spawn(self.desk.open(), "vault")
         spawn(self._discover_often(), "model lists")
@@ -252,6 +267,7 @@ class Service:
             *quota_routes(self, self),
             *import_routes(self, self.desk, self.env),
             *account_routes(self, self.desk),
+            *usage_routes(self, self.ledger, time.time),
         ]
         pages = page_routes(self, extra)
         if self.prover is None:
@@ -401,6 +417,7 @@ class Service:
         )
 
     def _settled(self, outcome: Outcome) -> None:
+        self.ledger.note(entry_of(outcome, self._prices.cost, self._is_plan))
         self.served += 1
         if outcome.failure is not None:
             self.failed += 1
@@ -415,6 +432,15 @@ class Service:
                 outcome.attempts,
                 outcome.status,
             )
+
+    def _is_plan(self, account_id: str) -> bool:
+        account = self.roster.get(account_id)
+        return account is not None and account.provider.subscription
+
+    async def _open_store(self) -> None:
+        """Open the database, and the ledger upon it; a ledger that cannot be had is tried again."""
+        await self.store.open()
+        self.ledger.start(self.store.ledger_store)
 
     # --- model lists ---------------------------------------------------------------------------
 
@@ -548,24 +574,17 @@ class Service:
         return list_models(self.roster.accounts(), self.gateway.catalog, grant, demo=demo)
 
     def metrics(self) -> bytes:
-        """Return counters in Prometheus' text form."""
-        prometheus = importlib.import_module("prometheus_client")
-        registry = prometheus.CollectorRegistry()
-        counts = (
-            ("dragoman_requests", "Requests served since the start", self.served),
-            ("dragoman_requests_failed", "Requests that ended in an error", self.failed),
+        """Return the measures in Prometheus' text form."""
+        accounts, now = self.roster.accounts(), time.time()
+        return self.ledger.metrics.render(
+            gauges(
+                running=self.inference.active,
+                uptime_s=now - self.started_at,
+                waiting=self.ledger.state.waiting,
+                ready={a.id: self.roster.overall(a, now).health == "ready" for a in accounts},
+                left={a.id: self.quotas.left_percent(a.id, "", now) for a in accounts},
+            )
         )
-        for name, meaning, number in counts:
-            prometheus.Counter(name, meaning, registry=registry).inc(number)
-        uptime_s = time.time() - self.started_at
-        gauges = (
-            ("dragoman_requests_running", "Requests being served", float(self.inference.active)),
-            ("dragoman_uptime_seconds", "Seconds since the start", uptime_s),
-        )
-        for name, meaning, level in gauges:
-            prometheus.Gauge(name, meaning, registry=registry).set(level)
-        rendered: bytes = prometheus.generate_latest(registry)
-        return rendered
 
     def stored_response(self, owner: str, name: str) -> bytes:
         """Return a remembered Responses answer."""
@@ -580,29 +599,15 @@ class Service:
 
     async def list_keys(self) -> list[KeyRecord]:
         """Return all keys."""
-        store = await self.store.keys()
-        return list(await asyncio.to_thread(store.list))
+        return await list_keys(self.store)
 
     async def create_key(self, body: bytes) -> tuple[KeyRecord, str]:
-        """Make a key from a JSON body (``label``, ``kind``, ``expires_at``, scopes)."""
-        try:
-            wanted = msgspec.json.decode(body, type=_NewKey)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise RequestError(f"The body is wrong: {error}.", code="invalid_json") from error
-        scopes = {
-            name: names
-            for name in ("providers", "models", "accounts")
-            if (names := getattr(wanted, name)) is not None
-        }
-        store = await self.store.keys()
-        return await asyncio.to_thread(
-            store.create, wanted.kind, wanted.label, wanted.expires_at, scopes
-        )
+        """Make a key from a JSON body."""
+        return await create_key(self.store, body)
 
     async def revoke_key(self, name: str) -> KeyRecord:
         """Revoke a key."""
-        store = await self.store.keys()
-        return await asyncio.to_thread(store.revoke, name)
+        return await revoke_key(self.store, name)
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -631,6 +636,8 @@ class Service:
                 _log.warning("%d answers are cut off by the stop", self.inference.active)
         if self._sockets_open is not None:
             self._sockets_open.close_all()
+        if self._opening is not None:  # what was served meanwhile is still to be written
+            await asyncio.wait({self._opening}, timeout=_STORE_S)
         if self._server is not None:
             await self.desk.close(self.grace_s)
         await cancel_all()
@@ -641,17 +648,9 @@ class Service:
             if self.prover is not None:
                 self.prover.close()
         self._tokenizer.close()
+        await asyncio.to_thread(self.ledger.close)
         await self.store.close()
         self.instance.release()
-
-
-class _NewKey(msgspec.Struct, forbid_unknown_fields=True):
-    label: str = ""
-    kind: KeyKind = "client"
-    expires_at: float | None = None
-    providers: list[str] | None = None
-    models: list[str] | None = None
-    accounts: list[str] | None = None
 
 
 def _read_snapshot() -> Snapshot:

@@ -27,7 +27,12 @@ from app.canonical.profile import Target
 from app.canonical.request import ChatRequest
 from app.canonical.response import ChatResponse
 from app.canonical.usage import Usage
-from app.dialects.anthropic_answer import decode_response, decode_usage, encode_response
+from app.dialects.anthropic_answer import (
+    decode_response,
+    decode_stop,
+    decode_usage,
+    encode_response,
+)
 from app.dialects.anthropic_request import decode_request
 from app.dialects.anthropic_stream import AnthropicDecoder
 from app.dialects.anthropic_upstream import encode_request
@@ -172,7 +177,13 @@ class AnthropicDialect:
         if not isinstance(holder, dict):
             return NOTHING
         model = holder.get("model")
-        return Sight(usage=_usage(holder), model=model if isinstance(model, str) else None)
+        delta = body.get("delta")
+        word = delta.get("stop_reason") if isinstance(delta, dict) else None
+        return Sight(
+            usage=_usage(holder),
+            model=model if isinstance(model, str) else None,
+            stop=decode_stop(word)[0] if isinstance(word, str) else None,
+        )
 
     def encode_count_request(self, request: ChatRequest, target: Target) -> Encoded:
         """Return the body of a count call; see ``Dialect.encode_count_request``."""

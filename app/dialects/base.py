@@ -20,7 +20,7 @@ from app.canonical.loss import Loss
 from app.canonical.parts import DialectName, Json, JsonObject
 from app.canonical.profile import Target
 from app.canonical.request import ChatRequest
-from app.canonical.response import ChatResponse
+from app.canonical.response import ChatResponse, StopReason
 from app.canonical.usage import Usage
 from app.dialects.sse import Frame
 from app.errors import RequestError
@@ -123,6 +123,8 @@ class Sight:
     """The service reports a failure inside the stream."""
     model: str | None = None
     """Model that the service says it used."""
+    stop: StopReason | None = None
+    """Why the answer ended, as far as the frame tells."""
 
 
 NOTHING = Sight()

@@ -35,7 +35,7 @@ from app.dialects.base import (
 from app.dialects.gemini_failure import decode_failure, encode_failure, failure_of_error
 from app.dialects.gemini_parts import DIALECT, ISSUER, fields, integer
 from app.dialects.gemini_request import decode_request
-from app.dialects.gemini_response import decode_response, encode_response, read_usage
+from app.dialects.gemini_response import decode_response, encode_response, read_usage, stop_of
 from app.dialects.gemini_stream import GeminiStreamDecoder, GeminiStreamEncoder
 from app.dialects.gemini_upstream import encode_count_request, encode_request
 from app.dialects.sse import Frame
@@ -246,9 +246,12 @@ def _look(data: bytes) -> Sight:
         known: JsonObject = error if isinstance(error, dict) else {"message": error}
         return Sight(failure=failure_of_error(known))
     candidates = value.get("candidates")
-    ended = isinstance(candidates, list) and any(
-        isinstance(item, dict) and item.get("finishReason") for item in candidates
-    )
+    reasons = [
+        item["finishReason"]
+        for item in (candidates if isinstance(candidates, list) else ())
+        if isinstance(item, dict) and item.get("finishReason")
+    ]
+    ended = bool(reasons)
     feedback = value.get("promptFeedback")
     blocked = not candidates and isinstance(feedback, dict) and "blockReason" in feedback
     model = value.get("modelVersion")
@@ -261,6 +264,7 @@ def _look(data: bytes) -> Sight:
     return Sight(
         content=_has_content(data),
         terminal=ended or blocked,
+        stop=stop_of(reasons[0]) if ended else "content_filter" if blocked else None,
         usage=usage,
         model=model if isinstance(model, str) else None,
     )

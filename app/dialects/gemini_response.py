@@ -458,6 +458,11 @@ def encode_response(response: ChatResponse, reply: ReplyContext) -> Encoded:
 _TOLD = ("candidate", "content", "usageMetadata", "finishReason", "candidates")
 
 
+def stop_of(reason: object) -> StopReason:
+    """Return what a finish reason alone says; a call of tools is no reason of its own here."""
+    return _STOPS.get(reason, "end") if isinstance(reason, str) else "end"
+
+
 def frame(parts: list[Json], finish: str, kept: Mapping[str, Json], *, blocked: bool) -> JsonObject:
     """Return a body or last chunk without counts and names.
 

@@ -37,7 +37,7 @@ from app.dialects.base import (
     decode_object,
     read_head,
 )
-from app.dialects.openai_chat_answer import decode_answer, encode_answer
+from app.dialects.openai_chat_answer import decode_answer, encode_answer, stop_of
 from app.dialects.openai_chat_failure import fastapi_error, read_error
 from app.dialects.openai_chat_request import decode_chat_request
 from app.dialects.openai_chat_stream import ChatStreamDecoder
@@ -267,9 +267,12 @@ def _inspect_whole(data: bytes, *, error: bool) -> Sight:
     if error and fault:
         return Sight(failure=read_error(fault, None))
     choices = chunk.get("choices")
-    finished = isinstance(choices, list) and any(
-        isinstance(choice, dict) and choice.get("finish_reason") for choice in choices
-    )
+    reasons = [
+        reason
+        for choice in (choices if isinstance(choices, list) else ())
+        if isinstance(choice, dict) and isinstance(reason := choice.get("finish_reason"), str)
+    ]
+    finished = any(reasons)
     usage = chunk.get("usage")
     if usage is None and isinstance(chunk.get("x_groq"), dict):
         usage = need_object(chunk["x_groq"], "x_groq").get("usage")
@@ -279,4 +282,5 @@ def _inspect_whole(data: bytes, *, error: bool) -> Sight:
         terminal=finished,
         usage=decode_usage(usage),
         model=model if isinstance(model, str) and model else None,
+        stop=stop_of(reasons[0], calls=False, refused=False) if finished else None,
     )

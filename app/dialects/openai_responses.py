@@ -19,7 +19,7 @@ from app.canonical.failure import Failure
 from app.canonical.parts import DialectName, Json, JsonObject
 from app.canonical.profile import Target
 from app.canonical.request import ChatRequest
-from app.canonical.response import ChatResponse
+from app.canonical.response import ChatResponse, StopReason
 from app.dialects.base import (
     NOTHING,
     Encoded,
@@ -221,7 +221,12 @@ def _final_sight(frame: Frame) -> Sight:
         return Sight(terminal=True)
     if answer.status in ("failed", "cancelled"):
         return Sight(failure=event_failure(frame.data))
-    return Sight(terminal=True, usage=decode_usage(answer.usage), model=answer.model)
+    stop: StopReason = "end"
+    if answer.status == "incomplete":
+        stop = "content_filter" if b'"content_filter"' in frame.data else "max_tokens"
+    elif b'"function_call"' in frame.data or b'"custom_tool_call"' in frame.data:
+        stop = "tool_use"
+    return Sight(terminal=True, usage=decode_usage(answer.usage), model=answer.model, stop=stop)
 
 
 OPENAI_RESPONSES = OpenAIResponsesDialect()

@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import replace
 
 from app.canonical.failure import Failure, cut_stream
+from app.canonical.response import StopReason
 from app.canonical.usage import Usage
 from app.dialects.base import Dialect, Sight
 from app.dialects.sse import SseParser
@@ -43,6 +44,7 @@ class Tap:
         "content",
         "failure",
         "final",
+        "stop",
         "terminal",
         "usage",
     )
@@ -59,6 +61,8 @@ class Tap:
         """True once something that a client acts upon has passed."""
         self.failure: Failure | None = None
         self.terminal = False
+        self.stop: StopReason | None = None
+        """Why the answer ended, as far as its frames tell."""
         self.usage: Usage | None = None
         self.final = b""
         """The stream's last bytes, with the whole final event of a Responses stream; after
@@ -147,6 +151,8 @@ class Tap:
             self.content = True
         if sight.terminal:
             self.terminal = True
+        if sight.stop is not None:
+            self.stop = sight.stop
         if sight.usage is not None:
             self.usage = _joined(self.usage, sight.usage)
         if sight.failure is not None and self.failure is None:

@@ -8,6 +8,7 @@ candidate may be asked.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -45,7 +46,7 @@ from app.dialects.translate import (
 )
 from app.errors import AppError, RequestError, UpstreamError
 from app.gateway.asking import Prepared, prepare, session_key
-from app.gateway.call import Outcome, Sink
+from app.gateway.call import Outcome, Sink, since_ms
 from app.gateway.pinger import Pinger
 from app.gateway.resources import Resources, kept_headers
 from app.gateway.work import Work
@@ -88,7 +89,9 @@ class Attempt:
         "_upstream",
         "_work",
         "asked",
+        "first_at",
         "kept",
+        "status",
     )
 
     def __init__(
@@ -114,6 +117,10 @@ class Attempt:
         self._content_by = 0.0
         self.asked: Account | None = None
         """The account with the credential that went along; None before it was asked."""
+        self.status = 0
+        """Of the service's answer; 0 before there is one."""
+        self.first_at: float | None = None
+        """When the first content came, in monotonic seconds."""
         self.kept: Headers = ()
         """What clients read of the header of a refusal."""
 
@@ -123,14 +130,14 @@ class Attempt:
         Raises:
             AppError: nothing was sent to the client; the caller makes a failure of it.
         """
-        work, candidate = self._work, self._candidate
-        translation = self._translate()
-        outcome = self._outcome
+        work, candidate, outcome = self._work, self._candidate, self._outcome
         outcome.account = candidate.account.id
         outcome.served = candidate.model
         outcome.dialect = candidate.dialect
-        outcome.grade = translation.grade
         outcome.reason = candidate.reason
+        outcome.grade, outcome.losses = None, ()
+        translation = self._translate()
+        outcome.grade = translation.grade
         outcome.losses = translation.losses
         self._pinger.head = lambda: (
             *self._stream_type(),
@@ -146,6 +153,7 @@ class Attempt:
         self._content_by = asyncio.get_running_loop().time() + limits.first_byte_s + limits.idle_s
         reply = await self._gateway.send(prepared.request, limits)
         try:
+            self.status = reply.status
             self._gateway.noticed(prepared.account, reply.headers)
             if not 200 <= reply.status < 300:
                 self.kept = kept_headers(reply.headers)
@@ -237,7 +245,7 @@ class Attempt:
         else:
             content_type = "application/json"
             response = decode_reply(self._upstream, raw, self._candidate.account.provider.issuer)
-            self._outcome.usage = response.usage
+            self._outcome.usage, self._outcome.stop = response.usage, response.stop
             body = self._encode_whole(response, translation.request, names)
         return self._answer(reply, content_type, body)
 
@@ -258,12 +266,18 @@ class Attempt:
         answer = fold(events)
         if isinstance(answer, Failure):
             return self._classify(answer)
-        self._outcome.usage = answer.usage
+        self._outcome.usage, self._outcome.stop = answer.usage, answer.stop
         # What an answer repeats of its request is read from the request, however it was sent.
         body = self._encode_whole(answer, self._work.request(), names)
         return self._answer(reply, "application/json", body)
 
+    def _note_first(self) -> None:
+        """Note the moment of the first content."""
+        self.first_at = time.monotonic()
+        self._outcome.first_ms = since_ms(self._outcome.began)
+
     def _answer(self, reply: StreamedReply, content_type: str, body: bytes) -> Served:
+        self._note_first()
         self._remember_whole(body)
         self._outcome.status = reply.status
         self._sink.reply(
@@ -284,7 +298,9 @@ class Attempt:
     def _usage_of(self, raw: bytes) -> Usage | None:
         try:
             issuer = self._candidate.account.provider.issuer
-            return decode_reply(self._upstream, raw, issuer).usage
+            answer = decode_reply(self._upstream, raw, issuer)
+            self._outcome.stop = answer.stop
+            return answer.usage
         except AppError:
             return None  # the client has the answer; only its cost stays unknown
 
@@ -359,7 +375,7 @@ class Attempt:
         except UpstreamError as error:
             broken = failure_of(error)
         tap.close()
-        self._outcome.usage = tap.usage
+        self._outcome.usage, self._outcome.stop = tap.usage, tap.stop or ""
         verdict = tap.verdict()
         if verdict is not None and tap.failure is None:
             verdict = broken or verdict
@@ -456,14 +472,16 @@ class Attempt:
 
     def _encode(self, pipe: StreamPipe, events: list[Event]) -> bytes:
         last = events[-1]
-        if type(last) is Finished and last.usage is not None:
-            self._outcome.usage = last.usage
+        if type(last) is Finished:
+            self._outcome.stop = last.stop
+            self._outcome.usage = last.usage or self._outcome.usage
         out = pipe.encode(events)
         if type(last) is Finished:
             self._remember_stream(out)
         return out
 
     def _start(self, upstream: Headers) -> None:
+        self._note_first()
         self._outcome.status = 200
         if not self._sink.started:
             self._sink.start(200, (*self._stream_type(), *self._headers(upstream)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,13 +14,19 @@ from app.canonical.usage import Usage
 from app.dialects.base import Dialect, Route
 from app.dialects.translate import ClientSide, Grade
 from app.http import Headers
+from app.ledger.entry import AttemptEntry
 from app.providers.base import Extra
 
-__all__ = ["Call", "ClientGone", "Outcome", "Sink"]
+__all__ = ["Call", "ClientGone", "Outcome", "Sink", "since_ms"]
 
 
 class ClientGone(Exception):
     """The client has left: nobody reads the answer. Raised by a sink's ``write``."""
+
+
+def since_ms(began: float) -> int:
+    """Return the milliseconds since a moment in monotonic seconds."""
+    return round((time.monotonic() - began) * 1000)
 
 
 @dataclass(slots=True)
@@ -40,6 +47,10 @@ class Call:
     """The caller's scope."""
     show_account: bool = True
     """Whether account labels may be named to the caller (keyless callers of the same user)."""
+    client: str = ""
+    """Name of the calling program (``claude``), where it is known."""
+    key_id: str = ""
+    """Id of the key that was used; empty for none."""
     surface: ClientSide | None = None
     """Encodes answers where that is not the dialect itself (completions)."""
     extra: Extra | None = None
@@ -127,6 +138,30 @@ class Outcome:
     """What the client saw."""
     failures: list[tuple[str, Failure]] = field(default_factory=list)
     """Account id and failure of each attempt that did not serve."""
+    at: float = 0.0
+    """When it came, epoch seconds."""
+    began: float = 0.0
+    """The same in monotonic seconds."""
+    client: str = ""
+    """Name of the calling program."""
+    session: str = ""
+    """Hash of the conversation's name; empty for none."""
+    key_id: str = ""
+    asked_dialect: str = ""
+    """The caller's."""
+    rule: str = ""
+    """The rule that chose the route; empty when none did."""
+    stop: str = ""
+    """Why the answer ended, in the canon's words; empty when it did not tell."""
+    first_ms: int | None = None
+    """From its coming to the first content sent."""
+    duration_ms: int = 0
+    stream: bool = False
+    cached: bool = False
+    """Answered from the cache of whole answers."""
+    trace: str = ""
+    """JSON of how the route was chosen; empty when not kept."""
+    tries: list[AttemptEntry] = field(default_factory=list)
 
     def tokens(self) -> Usage | None:
         """Return what the answer cost; an answer that was passed on is read only now."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -26,7 +27,7 @@ from app.dialects.openai_responses_store import previous_id, unknown_previous
 from app.errors import AppError, BugError, Retry, TranslationError
 from app.gateway.asking import conversation_of
 from app.gateway.attempt import Attempt, Served
-from app.gateway.call import Call, ClientGone, Outcome, Sink
+from app.gateway.call import Call, ClientGone, Outcome, Sink, since_ms
 from app.gateway.count import count
 from app.gateway.passthrough import pass_on
 from app.gateway.pinger import Pinger
@@ -34,6 +35,7 @@ from app.gateway.refusal import helps_more, upstream_shown
 from app.gateway.resources import GatewayLimits, Resources
 from app.gateway.work import Work
 from app.http import Headers
+from app.ledger.entry import attempt_of
 from app.routing.failover import may_try_next
 from app.routing.plan import Candidate, Plan, make_plan, no_account_error
 
@@ -59,7 +61,14 @@ class Gateway(Resources):
 
         The client always gets an answer, and nothing is raised but cancellation.
         """
-        outcome = Outcome(call.request_id)
+        outcome = Outcome(
+            call.request_id,
+            at=self.now(),
+            began=time.monotonic(),
+            client=call.client,
+            key_id=call.key_id,
+            asked_dialect=call.dialect.name,
+        )
         try:
             await self._answer(call, sink, outcome)
         except ClientGone:
@@ -68,6 +77,7 @@ class Gateway(Resources):
             outcome.status = 499
             raise
         finally:
+            outcome.duration_ms = since_ms(outcome.began)
             if self.settled is not None:
                 self.settled(outcome)
         return outcome
@@ -101,9 +111,9 @@ class Gateway(Resources):
         if follows is not None:
             for scope in call.scopes:
                 call.raw, head = self.memory.join(scope, call.raw, head)
-        outcome.model = peek.model
+        outcome.model, outcome.stream = peek.model, peek.stream
         now = self.now()
-        conversation = conversation_of(call, peek)
+        outcome.session = conversation = conversation_of(call, peek)
         own = self.own_sign_in(call.headers, call.dialect.name, peek.model)
         if own is not None:
             plan = _only(own, peek.model, call.dialect.name)
@@ -173,13 +183,22 @@ class Gateway(Resources):
         bare: bool = False,
     ) -> tuple[Attempt, Served | Failure]:
         outcome.attempts += 1
+        at, began = self.now(), time.monotonic()
         attempt = Attempt(self, work, candidate, sink, outcome, pinger, bare=bare)
+        result: Served | Failure
         try:
-            return attempt, await attempt.run()
+            result = await attempt.run()
         except TranslationError as error:  # another dialect may be able to say it
-            return attempt, replace(failure_of(error), retry=Retry.NEXT_ACCOUNT)
+            result = replace(failure_of(error), retry=Retry.NEXT_ACCOUNT)
         except AppError as error:
-            return attempt, failure_of(error)
+            result = failure_of(error)
+        failure = result.failure if isinstance(result, Served) else result
+        first = attempt.first_at
+        first_ms = None if first is None else round((first - began) * 1000)
+        outcome.tries.append(
+            attempt_of(outcome, failure, attempt.status, at, first_ms, since_ms(began))
+        )
+        return attempt, result
 
     async def _renewed(self, asked: Account) -> Account | None:
         """Return the account with a new credential after the service refused the one it had."""

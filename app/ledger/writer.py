@@ -343,7 +343,7 @@ class Writer:
                 return False
             # From here on tries are short and few: somebody waits for the end.
             left = self._give_up_at - time.monotonic()
-            if left <= 0:
+            if left <= 0 or not self._waiting:
                 return True
             self._changed.wait(min(left, self._first_pause_s))
             return False

@@ -218,6 +218,8 @@ class InferenceDelegate(HTTPMessageDelegate):
             owner=grant.owner,
             allows=account_scope(grant),
             show_account=grant.key is None,
+            client=self._connection.context.caller.program or "",
+            key_id="" if grant.key is None else grant.key.id,
             surface=entry.surface,
             extra=entry.extra,
         )

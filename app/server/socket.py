@@ -32,7 +32,7 @@ from app.gateway.call import Call, ClientGone
 from app.gateway.exchange import Gateway
 from app.http import Headers
 from app.server.caller import account_scope
-from app.server.front import StrictWebSocketHandler
+from app.server.front import FrontContext, StrictWebSocketHandler
 from app.server.inference import Inference
 from app.server.pages import Control, Page
 from app.tasks import spawn
@@ -164,9 +164,16 @@ class ResponsesSocket(StrictWebSocketHandler, Page):
             owner=self.grant.owner,
             allows=account_scope(self.grant),
             show_account=self.grant.key is None,
+            client=self._program(),
+            key_id="" if self.grant.key is None else self.grant.key.id,
             memory_scope=self._scope,
         )
         await self.gateway.handle(call, _SocketSink(self, request_id))
+
+    def _program(self) -> str:
+        context = getattr(self.request.connection, "context", None)
+        caller = context.caller if isinstance(context, FrontContext) else None
+        return "" if caller is None else caller.program or ""
 
     async def _warm_up(self, raw: bytes) -> None:
         """Answer a message that only warms up: an empty answer that can be followed up."""

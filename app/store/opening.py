@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from app.keys import KeyIndex
 if TYPE_CHECKING:
     from app.store.database import Database
     from app.store.keys import Keys
+    from app.store.ledger import LedgerStore
 
 __all__ = ["Opening"]
 
@@ -60,10 +62,27 @@ class Opening:
         from app.store.keys import Keys
 
         self._database = database = Database(self._url, self._folder)
-        database.migrate()
+        aside = database.migrate_or_begin_anew(time.time())
+        if aside is not None:
+            _log.error("the database was damaged; it lies at %s now, and a new one begins", aside)
         keys = Keys(database, self.index)
         keys.load_all()
         return keys
+
+    def ledger_store(self) -> LedgerStore:
+        """Return where the ledger is kept; called in a thread, again and again until it works.
+
+        Raises:
+            AppError: the database cannot be used.
+        """
+        from app.store.database import Database
+        from app.store.ledger import LedgerStore
+
+        if self._database is None or self._keys is None:
+            database = Database(self._url, self._folder)
+            database.migrate_or_begin_anew(time.time())
+            self._database = database
+        return LedgerStore(self._database)
 
     async def keys(self) -> Keys:
         """Return the key store, once it is open.

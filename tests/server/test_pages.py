@@ -264,9 +264,12 @@ async def test_metrics_count_requests(tmp_path):
         reply = await server.get("/metrics")
         assert reply.header("content-type").startswith("text/plain; version=0.0.4")
         lines = reply.body.decode().splitlines()
-        assert "dragoman_requests_total 2.0" in lines
-        assert "dragoman_requests_failed_total 1.0" in lines
+        counts = [line for line in lines if line.startswith("dragoman_requests_total{")]
+        assert sorted(line.rpartition(" ")[2] for line in counts) == ["1.0", "1.0"]
+        assert any('status="5xx"' in line for line in counts)
+        assert any(line.startswith("dragoman_request_errors_total{") for line in lines)
         assert "dragoman_requests_running 0.0" in lines
+        assert 'dragoman_account_ready{account="demo/demo"} 1.0' in lines
         assert any(line.startswith("dragoman_uptime_seconds ") for line in lines)
 
 
