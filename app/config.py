@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -28,6 +28,9 @@ from pydantic import (
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
+
+from app import configrules
+from app.configrules import MoveReason, MoveReasons, Strategy
 
 __all__ = [
     "BUILT_IN_PROVIDERS",
@@ -478,7 +481,38 @@ class Models(_Section):
     chains: Mapping[str, Annotated[tuple[_Text, ...], Field(min_length=1)]] = Field(
         default={}, description="name: models to try in this order"
     )
-    rules: tuple[Mapping[str, Any], ...] = Field(default=(), description="routing rules")
+    # After any failure that another account may help with, as after a failure of the account.
+    moves: Mapping[str, Mapping[str, MoveReasons]] = Field(
+        default={},
+        description="chain: {model of it: why the chain may move on to it}; "
+        f"{', '.join(get_args(MoveReason))}",
+    )
+    # Asked models are kept.
+    rules: tuple[configrules.Rule, ...] = Field(
+        default=(), description="where calls go: the first rule whose conditions all hold"
+    )
+    # Sign-ins of a person are best used one after the other.
+    strategies: Mapping[str, Strategy] = Field(
+        default={},
+        description='provider, or "*": which of its accounts comes first; '
+        f"{', '.join(get_args(Strategy))}",
+    )
+    # Accounts count the same until the user says otherwise.
+    weights: Mapping[str, Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]] = Field(
+        default={}, description="provider/label: share of the calls under the strategy weighted"
+    )
+    # A passing failure is no reason to bother the caller.
+    retry: Annotated[configrules.Retry, BeforeValidator(_null_is_empty)] = Field(
+        default=configrules.Retry(), description="asking again after a passing failure"
+    )
+    # Other people's code runs only where somebody wrote its name down.
+    extensions: tuple[_Text, ...] = Field(
+        default=(), description="files with rules and hooks of your own"
+    )
+    # Hooks see and change every call.
+    hooks: tuple[_Text, ...] = Field(
+        default=(), description="names of the hooks to run, in this order"
+    )
 
 
 class Upstream(_Section):

@@ -16,6 +16,7 @@ import msgspec
 from pydantic import BaseModel
 
 from app.config import Account, Capability, Config, Pattern, Provider
+from app.configrules import Rule
 from app.configtext import load
 from app.errors import ConfigError, ConfigProblem
 from app.paths import Paths, write_private
@@ -160,6 +161,24 @@ _EXAMPLES: dict[str, tuple[tuple[str | None, type[BaseModel] | None, dict[str, A
         ),
     ),
     "models.chains": (("careful", None, {"": ["claude-sonnet-4-5", "gpt-5"]}),),
+    "models.moves": (("careful", None, {"": {"gpt-5": ["quota", "timeout", "too_long"]}}),),
+    "models.rules": (
+        (
+            None,
+            Rule,
+            {
+                "name": "long prompts of Claude Code",
+                "when": {
+                    "model": "claude-*",
+                    "tokens": {"over": 60000},
+                    "client": "claude",
+                },
+                "then": {"model": "gemini-2.5-pro", "remove": ["service_tier"]},
+            },
+        ),
+    ),
+    "models.strategies": (("openai", None, {"": "round_robin"}),),
+    "models.weights": (("openai/work", None, {"": 3}),),
 }
 """Key path → entries shown below an empty mapping or list: name (None: a list's entry), the model
 whose fields are all shown, and the values that differ from its defaults. The key "" stands for the

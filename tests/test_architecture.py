@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The rules
 
 FOUNDATION = {
-    *("config", "configfile", "configtext", "http", "instance", "keys", "log", "paths", "tasks"),
+    *("config", "configfile", "configrules", "configtext", "http", "instance", "keys", "log", "paths", "tasks"),
     *("watch", "yamltree"),
 }
 """Single files that every room stands on; they may use each other, without circles."""
@@ -32,7 +32,7 @@ ORDER = (
     {"providers"},
     {"accounts"},
     {"routing"},
-    {"store"},
+    {"store", "extensions", "rulesets"},
     {"upstream", "ledger"},
     {"gateway", "clients"},
     {"server"},

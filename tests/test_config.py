@@ -29,7 +29,18 @@ def test_defaults_are_those_that_the_documentation_states():
             "patterns": (),
             "capabilities": {},
             "chains": {},
+            "moves": {},
             "rules": (),
+            "strategies": {},
+            "weights": {},
+            "retry": {
+                "attempts": 2,
+                "first_wait_s": 0.5,
+                "longest_wait_s": 8.0,
+                "budget_s": 20.0,
+            },
+            "extensions": (),
+            "hooks": (),
         },
         "upstream": {
             "transport": "fast",

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from app import config as models
 from app.config import Account, Capability, Config, CredentialCommand, Pattern, Provider
 from app.configfile import REMOVE, Located, edit_keys, init_text, load_file, locate, read
+from app.configrules import Action, Condition, Rule
 from app.configtext import load
 from app.errors import ConfigError
 
@@ -168,6 +169,10 @@ def test_examples_of_the_first_file_are_valid_and_show_every_field():
     assert set(work) == set(home) == names(Account)
     assert set(home["credential_command"]) == names(CredentialCommand)
     assert set(tree["models"]["patterns"][0]) == names(Pattern)
+    rule = tree["models"]["rules"][0]
+    assert set(rule) == names(Rule)
+    assert set(rule["when"]) == names(Condition)
+    assert set(rule["then"]) == names(Action)
     assert set(tree["models"]["capabilities"]["my-model"]) == names(Capability)
 
 
