@@ -294,4 +294,6 @@ def _buttons(notice: Notice, clicked: Callable[[], None] | None) -> list[Any]:
 def _system_sender() -> Any:
     from desktop_notifier import DesktopNotifier
 
+    # It logs each failure with its traceback; ``send`` says it once, in one line.
+    logging.getLogger("desktop_notifier").setLevel(logging.ERROR)
     return DesktopNotifier(app_name="Dragoman")

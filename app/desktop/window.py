@@ -51,8 +51,9 @@ class Window:
             height=spec.get("height") or 720,
             min_size=(360, 400),
             text_select=True,
-            menu=_menu(spec, self._say),
         )
+        self.menu = _menu(spec, self._say)
+        """For ``webview.start``: GTK has no menus of single windows, and there is only one."""
         # pywebview would put a script of its own into every page; pages of others stay untouched.
         self._window.run_js = lambda _script: None
         self._window.events.loaded += self._loaded
@@ -159,7 +160,12 @@ def main() -> int:
     threading.Thread(target=window.follow, args=(sys.stdin,), daemon=True).start()
     storage = spec.get("storage")
     try:
-        webview.start(gui=spec.get("gui"), private_mode=storage is None, storage_path=storage)
+        webview.start(
+            gui=spec.get("gui"),
+            private_mode=storage is None,
+            storage_path=storage,
+            menu=window.menu,
+        )
     except WebViewException as error:  # it found no toolkit
         return _give_up("no_library", error)
     except Exception as error:  # each toolkit fails in its own way, a display that refuses, too

@@ -84,8 +84,7 @@ def test_title_says_whose_page_it_is(webview):
 
 
 def test_own_menu_is_heard(webview, capsys):
-    window.Window(webview, dict(SPEC))
-    (menu,) = webview.window.options["menu"]
+    (menu,) = window.Window(webview, dict(SPEC)).menu
     (entry,) = menu.items
     assert entry.title == "Open in my browser"
     entry.function()
