@@ -27,21 +27,21 @@ def gauges(
         left: account id to percent left of its tightest window, None where nobody knows.
     """
     return [
-        Gauge("dragoman_requests_running", "Requests being served", values=(((), float(running)),)),
-        Gauge("dragoman_uptime_seconds", "Seconds since the start", values=(((), uptime_s),)),
+        Gauge("requests_running", "Requests being served", values=(((), float(running)),)),
+        Gauge("uptime_seconds", "Seconds since the start", values=(((), uptime_s),)),
         Gauge(
-            "dragoman_ledger_waiting",
+            "ledger_waiting",
             "Entries of the ledger that are not yet written",
             values=(((), float(waiting)),),
         ),
         Gauge(
-            "dragoman_account_ready",
+            "account_ready",
             "1 while an account can be asked",
             ("account",),
             tuple(((name,), float(is_ready)) for name, is_ready in ready.items()),
         ),
         Gauge(
-            "dragoman_account_left_percent",
+            "account_left_percent",
             "What is left of an account's tightest window",
             ("account",),
             tuple(((name,), percent) for name, percent in left.items() if percent is not None),
