@@ -7,7 +7,7 @@ from app.desktop.desktop import Desktop, Parts, _local
 from app.desktop.menu import Action, Item
 from app.errors import AppError
 from tests.desktop import statuses
-from tests.desktop.proxy import ScriptedProgram
+from tests.desktop.scripted_program import ScriptedProgram
 
 
 class FakeSwitch:

@@ -16,7 +16,7 @@ from app.desktop.windows import Windows
 from app.errors import AppError, ConfigError
 from app.paths import Paths
 from tests.desktop import statuses
-from tests.desktop.proxy import ScriptedProgram
+from tests.desktop.scripted_program import ScriptedProgram
 from tests.desktop.session_bus import Client, Panel
 
 
@@ -259,7 +259,7 @@ def test_parts_of_this_system_keep_their_things_in_the_data_folder(tmp_path):
 PROGRAM = """
 import sys
 from app.desktop.program import run, system_tray
-from tests.desktop.proxy import ScriptedProgram
+from tests.desktop.scripted_program import ScriptedProgram
 from tests.desktop.test_program import parts
 from pathlib import Path
 program = ScriptedProgram()

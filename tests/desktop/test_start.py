@@ -4,7 +4,7 @@ import sys
 from app.cli.launch import own_environment
 from app.desktop import start
 from app.paths import Paths
-from tests.desktop.proxy import ScriptedProgram
+from tests.desktop.scripted_program import ScriptedProgram
 
 
 def test_reason_is_named_where_there_is_no_tray(monkeypatch):
