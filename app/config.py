@@ -46,6 +46,7 @@ __all__ = [
     "Ledger",
     "Logging",
     "Models",
+    "Pace",
     "Pattern",
     "Provider",
     "SecretRef",
@@ -331,6 +332,20 @@ class CredentialCommand(_Section):
 _Command: TypeAlias = Annotated[CredentialCommand, BeforeValidator(_bare_command)]
 
 
+class Pace(_Section):
+    """How fast each account of a provider is used."""
+
+    # A plan for one person: an agent, its helpers and a small call beside them.
+    at_once: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        default=None, description="calls that run at once; null: 6 for a subscription, else any"
+    )
+    # Two busy agents begin a call every two seconds.
+    per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None,
+        description="calls begun in a minute; null: 60 for a subscription, else any",
+    )
+
+
 class Account(_Section):
     """One keyed account; what is null comes from the provider's entry."""
 
@@ -406,6 +421,10 @@ class Provider(_Section):
     # A list written by hand grows old.
     models: _ModelNames = Field(
         default="discover", description="discover, a list, or {public name: name at the service}"
+    )
+    # Careful for subscriptions, none for keys.
+    pace: Pace | None = Field(
+        default=None, description="how fast each of its accounts is used; null is the default"
     )
     # One account in place is the usual case.
     accounts: tuple[Account, ...] = Field(default=(), description="several accounts instead of one")

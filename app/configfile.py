@@ -124,6 +124,7 @@ _EXAMPLES: dict[str, tuple[tuple[str | None, type[BaseModel] | None, dict[str, A
                 "dialect": "openai_chat",
                 "base_url": "https://openrouter.ai/api/v1",
                 "api_key": "${OPENROUTER_API_KEY}",
+                "pace": {"at_once": 4, "per_minute": 30},
             },
         ),
         (

@@ -74,6 +74,7 @@ def test_defaults_of_entries():
         "enabled": True,
         "insecure_http": False,
         "models": "discover",
+        "pace": None,
         "accounts": (),
     }
     account = Account().model_dump()
@@ -84,6 +85,20 @@ def test_defaults_of_entries():
 def test_settings_cannot_be_changed_in_place():
     with pytest.raises(ValidationError):
         Config().server.port = 1
+
+
+# Pace
+
+
+@pytest.mark.parametrize("wrong", [{"at_once": 0}, {"per_minute": -1}, {"per_hour": 3}, 4, "slow"])
+def test_what_is_no_pace_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        Provider.model_validate({"pace": wrong})
+
+
+def test_a_pace_may_say_one_thing_only():
+    pace = Provider.model_validate({"pace": {"at_once": 2}}).pace
+    assert (pace.at_once, pace.per_minute) == (2, None)
 
 
 # Credential commands

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from app import config as models
-from app.config import Account, Capability, Config, CredentialCommand, Pattern, Provider
+from app.config import Account, Capability, Config, CredentialCommand, Pace, Pattern, Provider
 from app.configfile import REMOVE, Located, edit_keys, init_text, load_file, locate, read
 from app.configrules import Action, Condition, Rule
 from app.configtext import load
@@ -165,6 +165,7 @@ def test_examples_of_the_first_file_are_valid_and_show_every_field():
         return {info.alias or name for name, info in model.model_fields.items()}
 
     assert set(tree["providers"]["openrouter"]) == names(Provider)
+    assert set(tree["providers"]["openrouter"]["pace"]) == names(Pace)
     work, home = tree["providers"]["openai"]["accounts"]
     assert set(work) == set(home) == names(Account)
     assert set(home["credential_command"]) == names(CredentialCommand)
@@ -177,7 +178,7 @@ def test_examples_of_the_first_file_are_valid_and_show_every_field():
 
 
 def test_every_model_is_in_the_first_file():
-    shown = {Config, Provider, Account, Pattern, Capability, CredentialCommand}
+    shown = {Config, Provider, Account, Pace, Pattern, Capability, CredentialCommand}
     shown |= {type(value) for _, value in Config() if isinstance(value, BaseModel)}
     shown |= {type(value) for _, value in Config().services}
     defined = {

@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 
 from app.providers.quota import Quota, QuotaWindow
 
-__all__ = ["QuotaView", "Quotas", "WindowView"]
+__all__ = ["QuotaView", "Quotas", "WindowView", "render_window"]
 
 _MOST_READINGS = 64
 _LEAST_SPAN_S = 60.0
@@ -119,20 +119,65 @@ class Quotas:
 
         None when nothing is known.
         """
+        view = self.tightest(account_id, now, model)
+        return None if view is None else view.left_percent
+
+    def tightest(self, account_id: str, now: float, model: str | None = None) -> WindowView | None:
+        """Return the window of which least is left, or None when nothing is known.
+
+        Args:
+            account_id: whose.
+            now: epoch seconds.
+            model: only windows that count this model (the upstream's name); None for all.
+        """
         known = self._accounts.get(account_id)
         if known is None:
             return None
-        least: float | None = None
+        tightest: WindowView | None = None
+        least = float("inf")
         for kept in known.windows.values():
-            models = kept.window.models
-            if models and not any(fnmatchcase(model, pattern) for pattern in models):
+            if _is_stale(kept, now) or not _counts(kept.window, model):
                 continue
-            if _is_stale(kept, now):
-                continue
-            left = _view(kept, now).left_percent
-            if left is not None and (least is None or left < least):
-                least = left
-        return least
+            view = _view(kept, now)
+            left = view.left_percent
+            # Of several that are used up, the one that comes back last says when it goes on.
+            if left is not None and (
+                left < least or (left == least == 0.0 and _later(view, tightest))
+            ):
+                least, tightest = left, view
+        return tightest
+
+    def spent_window(self, account_id: str, model: str, now: float) -> str:
+        """Return the name, for people, of a window that is used up; empty when none is."""
+        view = self.tightest(account_id, now, model)
+        return render_window(view.window.name) if view and view.left_percent == 0.0 else ""
+
+
+def _counts(window: QuotaWindow, model: str | None) -> bool:
+    """Say whether a window counts a model; each counts for None."""
+    if model is None or not window.models:
+        return True
+    return any(fnmatchcase(model, pattern) for pattern in window.models)
+
+
+def _later(one: WindowView, other: WindowView | None) -> bool:
+    resets = other.window.resets_at if other is not None else None
+    return resets is not None and (one.window.resets_at or 0.0) > resets
+
+
+def render_window(name: str) -> str:
+    """Return a window's name for people: ``5-hour window``, ``weekly window (opus)``."""
+    length, _, of = name.partition("_")
+    number, unit = length[:-1], length[-1:]
+    if name == "7d" or length == "7d":
+        text = "weekly window"
+    elif number.isdigit() and unit in ("h", "d"):
+        text = f"{number}-{'hour' if unit == 'h' else 'day'} window"
+    elif name in ("month", "day"):
+        return "quota of the month" if name == "month" else "quota of the day"
+    else:
+        return f"limit of {name.replace('_', ' ')}"
+    return f"{text} ({of.replace('_', ' ')})" if of else text
 
 
 def _joined(old: QuotaWindow, new: QuotaWindow) -> QuotaWindow:

@@ -542,7 +542,8 @@ class Refresher:
         if error is None and provider is not None:
             error = _ended(record.id, provider)
         if error is not None:
-            self.book.set_trouble(record.id, error.text)
+            short = "not allowed" if error.code == NOT_ALLOWED else "not signed in any more"
+            self.book.set_trouble(record.id, f"{short}. {error.text}")
 
 
 def can_renew(record: Record, provider: Provider) -> bool:

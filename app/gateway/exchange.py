@@ -33,6 +33,7 @@ from app.gateway.passthrough import pass_on
 from app.gateway.pinger import Pinger
 from app.gateway.refusal import helps_more, upstream_shown
 from app.gateway.resources import GatewayLimits, Resources
+from app.gateway.turns import Turns
 from app.gateway.work import Work
 from app.http import Headers
 from app.ledger.entry import attempt_of
@@ -123,12 +124,12 @@ class Gateway(Resources):
                 call.dialect.name,
                 self.roster.accounts(),
                 self.catalog,
-                lambda account, model: self.roster.state(account, model, now),
+                lambda account, model: self.state(account, model, now),
                 call.allows,
                 self.ranking(conversation),
             )
         if not plan.candidates:
-            raise no_account_error(plan, now, call.show_account)
+            raise no_account_error(plan, now, call.show_account, self.clock)
         if follows is not None and "previous_response_id" in head:
             plan = _knowing(plan, follows)
         work = Work(call, peek, plan, head, conversation, own_sign_in=own is not None)
@@ -141,8 +142,15 @@ class Gateway(Resources):
         failure: Failure | None = None
         kept: Headers = ()
         ping = work.ping if work.peek.stream else None
-        with Pinger(sink, ping, self.limits.ping_s) as pinger:
-            for candidate in work.plan.candidates[:MAX_ATTEMPTS]:
+        turns = Turns(
+            self,
+            work.plan.candidates[:MAX_ATTEMPTS],
+            work.peek.model,
+            show_labels=work.call.show_account,
+            paced=not work.own_sign_in,
+        )
+        with turns, Pinger(sink, ping, self.limits.ping_s) as pinger:
+            while (candidate := turns.take() or await turns.wait()) is not None:
                 attempt, result = await self._attempt(work, candidate, sink, outcome, pinger)
                 if _signed_out(result) and attempt.asked is not None:
                     renewed = await self._renewed(attempt.asked)
@@ -167,7 +175,9 @@ class Gateway(Resources):
                     failure, kept = result, attempt.kept
                 if not may_try_next(result):
                     break
-        assert failure is not None  # noqa: S101 - a plan with candidates ran at least once
+        if turns.refusal is not None and helps_more(full := failure_of(turns.refusal), failure):
+            failure, kept = full, ()
+        assert failure is not None  # noqa: S101 - each candidate was asked, or has no room
         await self._refuse(
             work.call, sink, outcome, failure, kept, work.peek.variant, own=work.own_sign_in
         )

@@ -14,6 +14,7 @@ from app.gateway.call import Call, Outcome, Sink
 from app.gateway.pinger import Pinger
 from app.gateway.refusal import helps_more
 from app.gateway.resources import Resources, kept_headers
+from app.gateway.turns import Turns
 from app.http import Headers, Limits
 from app.providers.base import Extra
 from app.routing.failover import may_try_next
@@ -50,7 +51,7 @@ async def pass_on(
         call.dialect.name,
         gateway.roster.accounts(),
         gateway.catalog,
-        lambda account, name: gateway.roster.state(account, name, now),
+        lambda account, name: gateway.state(account, name, now),
         call.allows,
     )
     offering = [c for c in plan.candidates if extra in c.account.provider.extras]
@@ -61,10 +62,11 @@ async def pass_on(
             hint="OpenAI and compatible Chat servers do.",
         )
     if not offering:
-        raise no_account_error(plan, now, call.show_account)
+        raise no_account_error(plan, now, call.show_account, gateway.clock)
     refusal: tuple[Failure, Headers] | None = None
-    with Pinger(sink, None, gateway.limits.ping_s):
-        for candidate in offering:
+    turns = Turns(gateway, tuple(offering), model, show_labels=call.show_account)
+    with turns, Pinger(sink, None, gateway.limits.ping_s):
+        while (candidate := turns.take() or await turns.wait()) is not None:
             outcome.attempts += 1
             try:
                 refused = await _attempt(gateway, call, extra, sink, outcome, candidate, head)
@@ -79,6 +81,10 @@ async def pass_on(
                 refusal = (failure, kept)
             if not may_try_next(failure):
                 break
+    if turns.refusal is not None:
+        full = failure_of(turns.refusal)
+        if refusal is None or helps_more(full, refusal[0]):
+            refusal = (full, ())
     return refusal
 
 

@@ -6,12 +6,13 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from app.accounts.account import Account
 from app.accounts.affinity import Affinity
-from app.accounts.roster import Roster
+from app.accounts.pace import Pacer
+from app.accounts.roster import AccountState, Roster
 from app.canonical.failure import Failure, failure_of
 from app.canonical.parts import DialectName
 from app.canonical.request import ChatRequest
@@ -25,7 +26,7 @@ from app.routing.catalog import Catalog
 from app.routing.failover import cooldown_for
 from app.routing.plan import Candidate, Rank, RankOf
 
-__all__ = ["Counter", "GatewayLimits", "Resources", "kept_headers"]
+__all__ = ["Counter", "GatewayLimits", "Resources", "kept_headers", "local_time"]
 
 _log = logging.getLogger("dragoman.gateway")
 
@@ -84,6 +85,18 @@ def _none_of_its_own(_headers: Headers, _dialect: str, _model: str) -> Account |
     return None
 
 
+def _unspent(_account_id: str, _model: str) -> str:
+    return ""
+
+
+def local_time(at: float, now: float) -> str:
+    """Return a time in epoch seconds as people here read it: ``14:20``, with the day if not today."""
+    then, today = time.localtime(at), time.localtime(now)
+    if then[:3] == today[:3]:
+        return time.strftime("%H:%M", then)
+    return time.strftime("%a %H:%M" if at - now < 6 * 86_400 else "%d %b %H:%M", then)
+
+
 def _unnoticed(_account: Account, _headers: Headers) -> None:
     return None
 
@@ -112,6 +125,13 @@ class Resources:
     affinity: Affinity = field(default_factory=lambda: Affinity(time.monotonic))
     left_percent: Callable[[str, str], float | None] = _unknown
     """What is left of an account (id) for a model (the upstream's name), in percent, now."""
+    spent_window: Callable[[str, str], str] = _unspent
+    """Which quota window of an account (id) is used up for a model (the upstream's name), in words;
+    empty for none."""
+    clock: Callable[[float, float], str] = local_time
+    """Renders a time of day for people; takes it and now."""
+    pacer: Pacer = field(default_factory=Pacer)
+    """Says which account may begin another call."""
     low_percent: float = 5.0
     """An account with no more than this left comes after those with more."""
     proved: Callable[[Account], None] = _unproved
@@ -133,6 +153,14 @@ class Resources:
                 if call.show_account:
                     route = f"{route}; account={_field(account.label)}"
         return (("x-request-id", call.request_id), ("x-dragoman-route", route))
+
+    def state(self, account: Account, model: str, now: float) -> AccountState:
+        """Return whether an account can serve a model (the upstream's name) now, and why not."""
+        state = self.roster.state(account, model, now)
+        if state.health != "cooling" or state.soft:
+            return state
+        window = self.spent_window(account.id, model)
+        return replace(state, reason=f"{window} used up") if window else state
 
     def ranking(self, conversation: str) -> RankOf:
         """Return the order among accounts: the conversation's own, those with room, those without.

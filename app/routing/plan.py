@@ -10,6 +10,7 @@ unasked. Chains of the settings are tried name by name.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -265,8 +266,8 @@ def _unknown(model: str, accounts: Sequence[Account], catalog: Catalog, allows: 
         hint = f"Did you mean {', '.join(near)}?"
     elif len(demos) == len(accounts):
         hint = (
-            "No account is set up yet: add a key under providers in the settings "
-            "(`dragoman config edit`)"
+            "No account is set up yet: sign in with `dragoman login PROVIDER`, add a key under "
+            "providers in the settings (`dragoman config edit`)"
         )
         offered = any(allows(account, _DEMO_MODEL) for account in demos)
         hint += f", or try the model {_DEMO_MODEL}." if offered else "."
@@ -275,22 +276,27 @@ def _unknown(model: str, accounts: Sequence[Account], catalog: Catalog, allows: 
     return NoRouteError(f"No account serves the model {model[:200]!r}.", hint=hint)
 
 
-def no_account_error(plan: Plan, now: float, show_labels: bool) -> AppError:
+def no_account_error(
+    plan: Plan, now: float, show_labels: bool, clock: Callable[[float, float], str]
+) -> AppError:
     """Return the error for a model whose accounts can all not serve now.
 
     Args:
         plan: a plan without candidates.
         now: epoch seconds.
         show_labels: False names providers only (callers with a key).
+        clock: renders a time of day for people; takes it and now, in epoch seconds.
     """
     lines = []
     soonest: float | None = None
     for account, state in plan.waiting:
         name = account.label if show_labels else account.provider.id
-        line = f"{name}: {state.reason}"
+        line = f"{name}: {_brief(account, state.reason, show_labels)}"
         if state.until is not None:
             wait = max(1.0, state.until - now)
-            line += f", tried again in {_duration(wait)}"
+            line += (
+                f", back {clock(state.until, now)}" if wait >= 60.0 else f", back in {wait:.0f} s"
+            )
             soonest = wait if soonest is None else min(soonest, wait)
         lines.append(line)
     text = "; ".join(dict.fromkeys(lines))
@@ -305,12 +311,13 @@ def no_account_error(plan: Plan, now: float, show_labels: bool) -> AppError:
     )
 
 
-def _duration(seconds: float) -> str:
-    total = round(seconds)
-    if total < 60:
-        return f"{total} s"
-    minutes, rest = divmod(total, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
+_SENTENCE = re.compile(r"(?<=[^.\s][.!])\s")
+_LONGEST_REASON = 200
+
+
+def _brief(account: Account, reason: str, show_labels: bool) -> str:
+    """Return the first sentence of why an account cannot serve; the status has all of it."""
+    text = _SENTENCE.split(reason, 1)[0].rstrip(".! ")
+    if not show_labels:  # a label may be a person's name
+        text = text.replace(account.id, account.provider.title)
+    return text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 1]}…"

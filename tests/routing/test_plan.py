@@ -413,24 +413,62 @@ def test_the_hint_fits_what_is_set_up(accounts, word):
     assert word in caught.value.hint
 
 
+def clock(at, now):
+    """A clock on the wall that shows what it was asked."""
+    return f"at {at - now:.0f}"
+
+
+def why_not(*waiting, labels=True):
+    return no_account_error(Plan("m", (), waiting), NOW, labels, clock)
+
+
 @pytest.mark.parametrize(
     ("wait", "shown"),
     [
-        (-5.0, "1 s"),
-        (0.0, "1 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min"),
-        (61.0, "1 min 1 s"),
-        (600.0, "10 min"),
-        (650.0, "10 min"),
-        (3599.6, "1 h 0 min"),
-        (90_000.0, "25 h 0 min"),
+        (-5.0, "in 1 s"),
+        (0.0, "in 1 s"),
+        (59.4, "in 59 s"),
+        (60.0, "at 60"),
+        (90_000.0, "at 90000"),
     ],
 )
 def test_a_rest_is_told_in_words_and_never_in_the_past(wait, shown):
-    error = no_account_error(Plan("m", (), ((HOME, cooling(NOW + wait)),)), NOW, show_labels=True)
-    assert f"home: busy, tried again in {shown})" in error.message
+    error = why_not((HOME, cooling(NOW + wait)))
+    assert f"home: busy, back {shown})" in error.message
     assert error.retry_after_s == pytest.approx(max(1.0, wait))
+
+
+def test_each_account_is_named_with_its_own_reason_and_time():
+    spent = AccountState("cooling", "5-hour window used up", NOW + 3_600)
+    over = "not signed in any more. OpenAI ended it. Sign in again: `dragoman login openai`."
+    error = why_not((CLAUDE, spent), (WORK, AccountState("unusable", over)))
+    told = f"({CLAUDE.label}: 5-hour window used up, back at 3600; work: not signed in any more)"
+    assert told in error.message
+    assert (error.status, error.retry_after_s) == (429, 3_600)
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        (
+            "The system keyring is locked. Unlock it, then try again.",
+            "The system keyring is locked",
+        ),
+        ("Use gpt-4.1 or v2.0 now", "Use gpt-4.1 or v2.0 now"),
+        ("KEY is not set in this session; set it", "KEY is not set in this session; set it"),
+        ("w" * 300, "w" * 199 + "…"),
+        ("", ""),
+    ],
+)
+def test_reason_is_cut_after_its_first_sentence(reason, shown):
+    error = why_not((HOME, AccountState("unusable", reason)))
+    assert error.message == f"No account can serve m right now (home: {shown})."
+
+
+def test_label_inside_a_reason_is_not_shown_either():
+    state = AccountState("unusable", f"The sign-in of {HOME.id} has ended.")
+    assert HOME.id in why_not((HOME, state)).message
+    assert HOME.id not in why_not((HOME, state), labels=False).message
 
 
 def test_all_resting_is_429_with_the_soonest_time():
@@ -439,21 +477,21 @@ def test_all_resting_is_429_with_the_soonest_time():
         (WORK, cooling(NOW + 7)),
         (CLAUDE, AccountState("refused", "not allowed")),
     )
-    error = no_account_error(Plan("m", (), waiting), NOW, show_labels=True)
+    error = no_account_error(Plan("m", (), waiting), NOW, True, clock)
     assert isinstance(error, AccountError)
     assert (error.status, error.code, error.retry_after_s) == (429, "accounts_cooling", 7)
 
 
 def test_all_needing_a_person_is_503_without_a_time():
     waiting = ((HOME, AccountState("unusable", "it has no api_key")),)
-    error = no_account_error(Plan("m", (), waiting), NOW, show_labels=True)
+    error = no_account_error(Plan("m", (), waiting), NOW, True, clock)
     assert (error.status, error.code, error.retry_after_s) == (503, "accounts_unavailable", None)
     assert "doctor" in error.hint
 
 
 def test_labels_are_not_shown_to_callers_with_a_key():
     waiting = tuple((a, AccountState("unusable", "no key")) for a in (HOME, WORK))
-    hidden = no_account_error(Plan("m", (), waiting), NOW, show_labels=False).message
+    hidden = no_account_error(Plan("m", (), waiting), NOW, False, clock).message
     assert "home" not in hidden
     assert hidden.count("openai: no key") == 1
 
