@@ -31,6 +31,7 @@ from app.accounts.configured import configured_accounts
 from app.accounts.desk import Desk
 from app.accounts.discovery import Discovery
 from app.accounts.forwarded import forwarding
+from app.accounts.pace import Pacer
 from app.accounts.passphrase import passphrase_file
 from app.accounts.quota import Quotas
 from app.accounts.quota_reader import QuotaReader
@@ -38,7 +39,7 @@ from app.accounts.roster import Roster
 from app.accounts.steps import Driver
 from app.accounts.vault import Vault
 from app.canonical.parts import DialectName
-from app.config import Config, warnings
+from app.config import Config, Pace, warnings
 from app.configfile import Located, load_file, locate
 from app.dialects import DIALECTS
 from app.dialects.base import Dialect
@@ -245,6 +246,10 @@ class Service:
                 account_id, model, time.time()
             ),
             noticed=self.quota_reader.notice,
+            spent_window=lambda account_id, model: self.quotas.spent_window(
+                account_id, model, time.time()
+            ),
+            pacer=Pacer(written=_paces(self.config)),
         )
         self.access = Access(
             self._policy(),
@@ -496,6 +501,7 @@ class Service:
         self.desk.configure(accounts)
         self.gateway.low_percent = config.quota.low_percent
         self.gateway.own_sign_in = self._forwarding()
+        self.gateway.pacer.written = _paces(config)
         self.gateway.limits = _limits(config)
         self.gateway.catalog = self._catalog()
         self.access.policy = self._policy()
@@ -659,6 +665,11 @@ def _read_snapshot() -> Snapshot:
     except (OSError, msgspec.MsgspecError) as error:
         _log.warning("the shipped model data cannot be read: %s", error)
         return {}
+
+
+def _paces(config: Config) -> dict[str, Pace]:
+    sections = config.providers.items()
+    return {name: section.pace for name, section in sections if section.pace is not None}
 
 
 def _limits(config: Config) -> GatewayLimits:
