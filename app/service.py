@@ -27,7 +27,7 @@ import msgspec
 from app import __version__, log
 from app.accounts.account import Account
 from app.accounts.command import CommandCredentials, run_program
-from app.accounts.configured import configured_accounts
+from app.accounts.configured import configured_accounts, configured_providers
 from app.accounts.desk import Desk
 from app.accounts.discovery import Discovery
 from app.accounts.forwarded import forwarding
@@ -136,8 +136,9 @@ class Service:
     vault: Vault = field(init=False)
     desk: Desk = field(init=False)
     commands: CommandCredentials = field(init=False)
-    providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
-    """Services that can be signed in to, by id."""
+    providers: dict[str, Provider] = field(default_factory=lambda: dict(PROVIDERS))
+    """Services that can be signed in to, by id, those of the settings too; changed in place."""
+    _own_providers: set[str] = field(default_factory=set)
     _opening: asyncio.Task[None] | None = None
     _known: set[str] = field(default_factory=set)
     """Ids of the accounts whose model lists were asked for."""
@@ -167,6 +168,9 @@ class Service:
 
     def __post_init__(self) -> None:
         """Build what needs no port."""
+        own = configured_providers(self.config)
+        self._own_providers = set(own)
+        self.providers.update(own)
         url = self.config.database.url
         self.ledger = Ledger(
             spill=self.paths.data / "ledger-waiting.jsonl",
@@ -321,7 +325,7 @@ class Service:
         return None if same else again
 
     def _proved(self, account: Account) -> None:
-        if account.credential is not None and account.credential.kind == "oauth":
+        if account.credential is not None:
             self.desk.book.worked(account.id, account.credential.secret)
 
     def _forwarding(self) -> Callable[[Headers, str, str], Account | None]:
@@ -498,6 +502,11 @@ class Service:
             )
         self.discovery.begin_anew(accounts)  # the lists are read again below
         self.commands.keep_only(frozenset(account.id for account in accounts))
+        own = configured_providers(config)
+        for name in self._own_providers - own.keys():
+            del self.providers[name]
+        self._own_providers = set(own)
+        self.providers.update(own)
         self.desk.configure(accounts)
         self.gateway.low_percent = config.quota.low_percent
         self.gateway.own_sign_in = self._forwarding()
@@ -659,17 +668,17 @@ class Service:
         self.instance.release()
 
 
+def _paces(config: Config) -> dict[str, Pace]:
+    sections = config.providers.items()
+    return {name: section.pace for name, section in sections if section.pace is not None}
+
+
 def _read_snapshot() -> Snapshot:
     try:
         return parse_snapshot(asset("models.json").read_bytes())
     except (OSError, msgspec.MsgspecError) as error:
         _log.warning("the shipped model data cannot be read: %s", error)
         return {}
-
-
-def _paces(config: Config) -> dict[str, Pace]:
-    sections = config.providers.items()
-    return {name: section.pace for name, section in sections if section.pace is not None}
 
 
 def _limits(config: Config) -> GatewayLimits:

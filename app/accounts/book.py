@@ -115,6 +115,11 @@ def _unchanged() -> None:
     return None
 
 
+def _is_empty(account: Account) -> bool:
+    """Say whether an entry of the settings only names its service: a sign-in to it fills it."""
+    return account.credential is None and account.command is None
+
+
 class AccountBook:
     """All accounts by id; see the module for its locks.
 
@@ -321,7 +326,12 @@ class AccountBook:
 
     def publish(self) -> None:
         """Give the roster the accounts in force."""
-        accounts = {account.id: account for account in self._configured}
+        kept = {record.provider for record in self.records()}
+        accounts = {
+            account.id: account
+            for account in self._configured
+            if not (_is_empty(account) and account.provider.id in kept)
+        }
         first = len(accounts)
         for place, record in enumerate(self.records(), first):
             account = self._account(record, place)

@@ -13,7 +13,7 @@ from app.providers import DEMO, PROVIDERS
 from app.providers.base import Credential, Provider
 from app.providers.compatible import compatible
 
-__all__ = ["configured_accounts"]
+__all__ = ["configured_accounts", "configured_providers"]
 
 
 def configured_accounts(
@@ -70,6 +70,15 @@ def configured_accounts(
         if pattern.provider not in known
     )
     return tuple(accounts), problems
+
+
+def configured_providers(config: Config) -> dict[str, Provider]:
+    """Return the services of the settings that are not built in, by id."""
+    return {
+        name: provider
+        for name, section in config.providers.items()
+        if section.kind == "compatible" and (provider := _provider(name, section)) is not None
+    }
 
 
 def _provider(name: str, section: Section) -> Provider | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from app.canonical.parts import DialectName
 from app.providers.base import Provider
+from app.providers.keyed import with_key
 from app.providers.ratelimits import read_anthropic_limits, read_openai_limits
 
 __all__ = ["compatible"]
@@ -23,7 +24,7 @@ def compatible(name: str, dialect: DialectName, base_url: str) -> Provider:
         dialect: what the server speaks.
         base_url: its address, with or without a version.
     """
-    return Provider(
+    provider = Provider(
         id=name,
         title=name,
         base_url=base_url,
@@ -42,3 +43,4 @@ def compatible(name: str, dialect: DialectName, base_url: str) -> Provider:
         models_path="/v1beta/models" if dialect == "gemini" else "/v1/models",
         read_quota=read_anthropic_limits if dialect == "anthropic" else read_openai_limits,
     )
+    return with_key(provider)
