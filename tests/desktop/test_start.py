@@ -1,18 +1,22 @@
 import subprocess
 import sys
 
+import pytest
+
 from app.cli.launch import own_environment
 from app.desktop import start
 from app.paths import Paths
 from tests.desktop.scripted_program import ScriptedProgram
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="others have a display")
 def test_reason_is_named_where_there_is_no_tray(monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     assert start.missing() == "There is no display."
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="others have a display")
 def test_without_a_display_the_proxy_runs_alone(monkeypatch, tmp_path):
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
