@@ -347,7 +347,7 @@ class AccountBook:
             account = self._sealed_account(account_id, first)
             if account is not None:
                 accounts.setdefault(account_id, account)
-        self._roster.replace(accounts.values())
+        self._roster.replace(accounts.values(), self._now())
         self._changed()
 
     def _account(self, record: Record, order: int) -> Account | None:

@@ -224,9 +224,9 @@ class Pacer:
             name = account.label if show_labels else account.provider.id
             full = meter.wait_s(now) is None
             lines.append(
-                f"{name}: {pace.at_once} calls run, and no more may at once"
+                f"{name}: as many calls run as may at once, {pace.at_once}"
                 if full
-                else f"{name}: {pace.per_minute} calls were begun within a minute"
+                else f"{name}: as many calls were begun as may in a minute, {pace.per_minute}"
             )
             waits.append(max(late_s, _LOOK_AGAIN_S) if full else late_s)
             sections.append(f"providers.{account.provider.id}.pace")

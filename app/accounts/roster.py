@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from app.accounts.account import Account
@@ -27,6 +27,8 @@ class AccountState:
     """Epoch seconds at which it is tried again; None: not before someone acts."""
     soft: bool = False
     """It is only left alone because it failed a moment ago: better than nobody."""
+    since: float | None = field(default=None, compare=False)
+    """Epoch seconds at which it became so; None for ready, and where nobody noted it."""
 
 
 _READY = AccountState("ready")
@@ -39,6 +41,7 @@ class _Pause:
     level: int
     refused: bool = False
     soft: bool = False
+    since: float | None = None
 
 
 class Roster:
@@ -53,16 +56,33 @@ class Roster:
     def __init__(self, accounts: Iterable[Account] = ()) -> None:
         self._accounts: dict[str, Account] = {}
         self._pauses: dict[tuple[str, str], _Pause] = {}
+        self._stopped: dict[str, float] = {}
+        """When accounts became such that they cannot be called at all."""
         self.replace(accounts)
 
-    def replace(self, accounts: Iterable[Account]) -> None:
-        """Take a new set of accounts; what stands against one that calls otherwise is forgotten."""
+    def replace(self, accounts: Iterable[Account], now: float | None = None) -> None:
+        """Take a new set of accounts; what stands against one that calls otherwise is forgotten.
+
+        Args:
+            accounts: all of them.
+            now: epoch seconds, from which on they are so; None where nobody knows.
+        """
         fresh = {account.id: account for account in accounts}
+        self._stopped = {
+            account.id: since
+            for account in fresh.values()
+            if not account.ready and (since := self._since(account, now)) is not None
+        }
         for key in list(self._pauses):
             old, new = self._accounts.get(key[0]), fresh.get(key[0])
             if new is None or old is None or _way(old) != _way(new):
                 del self._pauses[key]
         self._accounts = fresh
+
+    def _since(self, account: Account, now: float | None) -> float | None:
+        old = self._accounts.get(account.id)
+        same = old is not None and _hindrance(old) == _hindrance(account)
+        return self._stopped.get(account.id, now) if same else now
 
     def accounts(self) -> tuple[Account, ...]:
         """Return every account in the order of the settings."""
@@ -74,12 +94,13 @@ class Roster:
 
     def state(self, account: Account, model: str, now: float) -> AccountState:
         """Return whether an account can serve a model (the upstream's name) now."""
-        if not account.enabled:
-            return AccountState("disabled", "switched off in the settings")
-        if account.paused:
-            return AccountState("disabled", "paused by you")
-        if account.trouble:
-            return AccountState("unusable", account.trouble)
+        if not account.ready:
+            since = self._stopped.get(account.id)
+            if not account.enabled:
+                return AccountState("disabled", "switched off in the settings", since=since)
+            if account.paused:
+                return AccountState("disabled", "paused by you", since=since)
+            return AccountState("unusable", account.trouble, since=since)
         if not self._pauses:
             return _READY
         found = (self._pauses.get(key) for key in ((account.id, ""), (account.id, model)))
@@ -88,9 +109,9 @@ class Roster:
             return _READY
         worst = max(running, key=lambda pause: (pause.refused, pause.until))
         if worst.refused:
-            return AccountState("refused", worst.reason)
+            return AccountState("refused", worst.reason, since=worst.since)
         soft = all(pause.soft for pause in running)
-        return AccountState("cooling", worst.reason, worst.until, soft)
+        return AccountState("cooling", worst.reason, worst.until, soft, worst.since)
 
     def overall(self, account: Account, now: float) -> AccountState:
         """Return the account's state as a whole, for status."""
@@ -129,7 +150,7 @@ class Roster:
             old.soft = old.soft and soft
             return False
         level = 1 if old is None else old.level + 1
-        self._pauses[key] = _Pause(until, reason, level, refused, soft)
+        self._pauses[key] = _Pause(until, reason, level, refused, soft, now)
         if len(self._pauses) > _MOST_PAUSES:
             self._forget(now)
         return True
@@ -146,6 +167,8 @@ class Roster:
         account = self._accounts.pop(old_id, None)
         if account is not None:
             self._accounts[new_id] = account
+        if old_id in self._stopped:
+            self._stopped[new_id] = self._stopped.pop(old_id)
         for key in [key for key in self._pauses if key[0] == old_id]:
             self._pauses[new_id, key[1]] = self._pauses.pop(key)
 
@@ -160,6 +183,10 @@ class Roster:
         running = {key: pause.until for key, pause in self._pauses.items() if not pause.refused}
         if len(self._pauses) > _MOST_PAUSES and running:
             del self._pauses[min(running, key=running.__getitem__)]
+
+
+def _hindrance(account: Account) -> tuple[object, ...]:
+    return account.enabled, account.paused, account.trouble
 
 
 def _way(account: Account) -> tuple[object, ...]:

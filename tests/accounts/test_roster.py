@@ -331,3 +331,29 @@ def test_pauses_that_overlap_end_with_the_longest(lengths):
         roster.pause(HOME.id, None, length, "busy", START)
     assert roster.overall(HOME, START).until == START + max(lengths)
     assert roster.level(HOME.id, "") == 1
+
+
+# Since when
+
+
+def test_state_tells_since_when_it_is_so(clock):
+    roster = Roster()
+    roster.replace([HOME, dataclasses.replace(WORK, trouble="no key")], START)
+    clock.advance(100)
+    roster.replace([HOME, dataclasses.replace(WORK, trouble="no key", order=3)], clock())
+    assert roster.overall(roster.get(WORK.id), clock()).since == START
+    roster.replace([HOME, dataclasses.replace(WORK, paused=True)], clock())
+    assert roster.overall(roster.get(WORK.id), clock()).since == START + 100
+    roster.replace([HOME, WORK], clock())
+    assert roster.overall(WORK, clock()).since is None
+
+
+def test_rest_tells_when_it_began(clock):
+    roster = Roster([HOME])
+    roster.pause(HOME.id, None, 60, "busy", clock())
+    clock.advance(10)
+    roster.pause(HOME.id, None, 90, "longer", clock())
+    assert roster.overall(HOME, clock()).since == START
+    clock.advance(100)
+    roster.pause(HOME.id, None, 60, "no", clock(), refused=True)
+    assert roster.overall(HOME, clock()).since == START + 110
