@@ -1,0 +1,268 @@
+"""The requests of now and of a moment ago, for the dashboard; in memory only, and bounded.
+
+The gateway tells of each request three times: when it begins, whenever a piece of its answer goes
+out, and when it has ended. While nobody looks this costs less than a microsecond each. What an
+answer's pieces say is only looked at for somebody who looks: then the text in them is counted, for
+the number of tokens so far, which no service tells before the end.
+
+No prompts, no answers and no credentials are kept: of a request that has ended there remain its
+outcome and the name of the program that made it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from app.canonical.events import ArgumentsDelta, ReasoningDelta, TextDelta
+from app.dialects.base import StreamDecoder
+from app.gateway.call import Call, Outcome
+from app.http import Headers
+
+__all__ = ["Recent"]
+
+_FINISHED = 300
+_CHARACTERS_PER_TOKEN = 4.0
+"""About what tokenizers make of English and of code; good enough for a number that moves."""
+
+
+class _Request:
+    """One request: running while ``call`` is set."""
+
+    __slots__ = (
+        "agent",
+        "at",
+        "began",
+        "call",
+        "characters",
+        "decoder",
+        "dialect",
+        "ended",
+        "first",
+        "outcome",
+        "sent",
+        "whole",
+    )
+
+    def __init__(
+        self, call: Call, outcome: Outcome, agent: str, at: float, began: float, watched: bool
+    ) -> None:
+        self.call: Call | None = call
+        self.outcome = outcome
+        self.agent = agent
+        self.dialect: str = call.dialect.name
+        self.at = at
+        self.began = began
+        self.first = 0.0
+        self.ended = 0.0
+        self.sent = 0
+        self.characters = 0
+        self.whole = watched
+        """Every piece was looked at, so that ``characters`` is the whole truth."""
+        self.decoder: StreamDecoder | None = None
+
+
+class Recent:
+    """Remembers what runs and the last requests that have ended.
+
+    Args:
+        now: epoch seconds UTC.
+        clock: seconds that only go forward, for durations.
+        keep: how many that have ended are remembered.
+    """
+
+    def __init__(
+        self, now: Callable[[], float], clock: Callable[[], float], *, keep: int = _FINISHED
+    ) -> None:
+        self._now = now
+        self._clock = clock
+        self._running: dict[str, _Request] = {}
+        self._finished: deque[_Request] = deque(maxlen=keep)
+        self._watchers: list[Callable[[], None]] = []
+
+    # --- what the gateway tells ------------------------------------------------------------------
+
+    def began(self, call: Call, outcome: Outcome, client: str = "") -> None:
+        """Take in a request; its outcome is read while it grows.
+
+        Args:
+            call: what the client sent; let go of when the request ends.
+            outcome: the one that the exchange fills in.
+            client: the calling program's name where it is known; else its user agent is shown.
+        """
+        watchers = self._watchers
+        self._running[call.request_id] = _Request(
+            call, outcome, client, self._now(), self._clock(), bool(watchers)
+        )
+        if watchers:
+            self._tell()
+
+    def progress(self, request_id: str, data: bytes) -> None:
+        """Take note of a piece of an answer, as it goes out to the client."""
+        request = self._running.get(request_id)
+        if request is None:
+            return
+        if not request.sent:
+            request.first = self._clock()
+        request.sent += len(data)
+        if self._watchers:
+            if request.whole:
+                _count(request, data)
+        else:
+            request.whole = False
+
+    def settled(self, outcome: Outcome) -> None:
+        """Take note of a request's end; its tokens are read now, and its body let go of."""
+        request = self._running.pop(outcome.request_id, None)
+        if request is None:
+            return
+        request.ended = self._clock()
+        call, request.call, request.decoder = request.call, None, None
+        if not request.agent and call is not None:
+            request.agent = _user_agent(call.headers)
+        if outcome.read_usage is not None:
+            outcome.tokens()
+        self._finished.append(request)
+        if self._watchers:
+            self._tell()
+
+    # --- what the dashboard asks -----------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether any request runs."""
+        return bool(self._running)
+
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call ``changed`` when a request begins or ends; returns what ends that."""
+        self._watchers.append(changed)
+
+        def end() -> None:
+            if changed in self._watchers:
+                self._watchers.remove(changed)
+
+        return end
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the requests that run, then those that have ended, the newest first.
+
+        Each has ``id``, ``at`` (epoch seconds), ``state`` (``running``, ``done``, ``failed`` or
+        ``left``), ``agent``, ``dialect``, ``model``, ``served``, ``account``, ``upstream``,
+        ``grade``, ``reason``, ``attempts``, ``failures`` (account, status, code and message of
+        each), ``losses`` (path and reason of each), ``error``, ``status``,
+        ``sent_bytes``, ``tokens`` (see ``_tokens``), ``first_ms`` and ``duration_ms`` (None where
+        there is none yet) and ``tokens_per_s``.
+        """
+        for request in reversed(self._running.values()):
+            yield self._row(request)
+        for request in reversed(self._finished):
+            yield self._row(request)
+
+    def _tell(self) -> None:
+        for changed in tuple(self._watchers):
+            changed()
+
+    def _row(self, request: _Request) -> dict[str, Any]:
+        outcome = request.outcome
+        running = request.call is not None
+        until = self._clock() if running else request.ended
+        tokens = _tokens(request)
+        failure = outcome.failure
+        agent = request.agent
+        if not agent and request.call is not None:
+            agent = _user_agent(request.call.headers)
+        return {
+            "id": outcome.request_id,
+            "at": request.at,
+            "state": _state(outcome, running=running),
+            "agent": agent[:100],
+            "dialect": request.dialect,
+            "model": outcome.model[:200],
+            "served": outcome.served,
+            "account": outcome.account,
+            "upstream": outcome.dialect,
+            "grade": outcome.grade or "",
+            "reason": outcome.reason,
+            "attempts": outcome.attempts,
+            "failures": [
+                {
+                    "account": account,
+                    "status": failed.status,
+                    "code": failed.code or failed.kind,
+                    "message": failed.message[:500],
+                }
+                for account, failed in outcome.failures[:20]
+            ],
+            "losses": [[loss.path, loss.reason] for loss in outcome.losses[:50]],
+            "error": "" if failure is None else failure.message[:500],
+            "status": outcome.status,
+            "sent_bytes": request.sent,
+            "tokens": tokens,
+            "first_ms": _ms(request.first - request.began) if request.sent else None,
+            "duration_ms": None if running else _ms(request.ended - request.began),
+            "tokens_per_s": _speed(request, tokens, until),
+        }
+
+
+def _count(request: _Request, data: bytes) -> None:
+    """Count the characters of an answer's text in a piece of its stream."""
+    call = request.call
+    if call is None or call.surface is not None:
+        request.whole = False  # another form of answer than its dialect's
+        return
+    if request.decoder is None:
+        request.decoder = call.dialect.stream_decoder(call.dialect.issuer)
+    for event in request.decoder.feed(data):
+        if isinstance(event, TextDelta | ReasoningDelta | ArgumentsDelta):
+            request.characters += len(event.text)
+
+
+def _tokens(request: _Request) -> dict[str, Any] | None:
+    """Return token counts: those of the service once it tells them, before that an estimate.
+
+    Returns:
+        ``input``, ``cache_read``, ``cache_write``, ``output``, ``reasoning`` and ``estimated``;
+        of an estimate only ``output`` and ``estimated``. None when nothing is known.
+    """
+    usage = request.outcome.usage
+    if usage is not None:
+        return {
+            "input": usage.input,
+            "cache_read": usage.cache_read,
+            "cache_write": usage.cache_write,
+            "output": usage.output,
+            "reasoning": usage.reasoning,
+            "estimated": False,
+        }
+    if request.whole and request.characters:
+        return {"output": round(request.characters / _CHARACTERS_PER_TOKEN), "estimated": True}
+    return None
+
+
+def _speed(request: _Request, tokens: dict[str, Any] | None, until: float) -> float | None:
+    """Return the tokens per second since the answer began; None where that says nothing."""
+    took = until - request.first
+    if tokens is None or not request.sent or took < 0.05:
+        return None
+    return round(float(tokens["output"]) / took, 1)
+
+
+def _state(outcome: Outcome, *, running: bool) -> str:
+    if running:
+        return "running"
+    if outcome.status == 499:
+        return "left"
+    return "done" if outcome.failure is None else "failed"
+
+
+def _ms(seconds: float) -> int:
+    return max(0, round(seconds * 1000))
+
+
+def _user_agent(headers: Headers) -> str:
+    """Return the first product of a user agent, ``name/version``."""
+    for key, value in headers:
+        if key == "User-Agent" or key.lower() == "user-agent":
+            return value.partition(" ")[0]
+    return ""
