@@ -389,6 +389,14 @@ class Desk:
             f"There is no account {account_id!r}.", status=404, code="unknown_account"
         )
 
+    def warning(self, account_id: str) -> str:
+        """Return what is wrong with a signed-in account although it serves; empty for nothing."""
+        record = None if self.book.is_configured(account_id) else self.book.find(account_id)
+        if record is None:
+            return ""
+        renewal = self.refresher.renewal(record.id)
+        return self._warning(record.id, renewal.error, renewal.error_at)[0]
+
     def views(self) -> list[AccountView]:
         """Return all accounts but the demo's, in the order of the roster."""
         now = self._now()

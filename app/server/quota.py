@@ -9,7 +9,7 @@ from app.accounts.quota import QuotaView, WindowView
 from app.server.guard import Grant
 from app.server.pages import Page
 
-__all__ = ["QuotaControl", "quota_routes", "render_quota"]
+__all__ = ["QuotaControl", "quota_routes", "render_quota", "render_tightest"]
 
 
 class QuotaControl(Protocol):
@@ -54,6 +54,17 @@ def render_quota(
         "note": "" if view is None else view.note,
         "trouble": trouble,
         "windows": [] if view is None else [_window(window, now) for window in view.windows],
+    }
+
+
+def render_tightest(view: WindowView | None) -> dict[str, Any] | None:
+    """Return the window of which least is left, in short; None when nothing is known."""
+    if view is None:
+        return None
+    return {
+        "window": view.window.name,
+        "left_percent": _rounded(view.left_percent),
+        "resets_at": view.window.resets_at,
     }
 
 
