@@ -76,7 +76,7 @@ from app.server.metrics import gauges
 from app.server.models import ModelRow, list_models
 from app.server.pages import page_routes
 from app.server.peer import Prover, default_program_names, default_prover
-from app.server.quota import quota_routes, render_quota
+from app.server.quota import quota_routes, render_quota, render_tightest
 from app.server.socket import Sockets, socket_routes
 from app.server.usage import usage_routes
 from app.store.opening import Opening
@@ -554,7 +554,11 @@ class Service:
                     "label": account.label,
                     "state": state.health,
                     "reason": reason,
+                    "since": state.since,
                     "until": state.until,
+                    "quota": render_tightest(self.quotas.tightest(account.id, now)),
+                    "warning": self.desk.warning(account.id),
+                    "configured": self.desk.book.is_configured(account.id),
                     "models": len(self.gateway.catalog.names(account)),
                 }
             )
