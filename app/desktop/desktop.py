@@ -190,6 +190,13 @@ class Desktop:
     async def _tell(self, notice: Notice) -> None:
         await self._notifier.send(notice)
 
+    def refresh(self) -> None:
+        """Show the present face again, to a tray that is new; from any thread."""
+        self._begin(self._refresh())
+
+    async def _refresh(self) -> None:
+        self._show(self.face())
+
     def face(self) -> Face:
         """Return what the tray shows now."""
         status = self._status

@@ -114,7 +114,7 @@ class _Run:
         if tray is None:
             return
         self._tray = tray
-        tray.show(self._desktop.face())
+        self._desktop.refresh()
         if self._ended.is_set():
             return
         try:

@@ -167,6 +167,8 @@ class Face:
 class Tray:
     """One icon. States: made → running (``run``) → ended. ``run`` holds the main thread.
 
+    The icon is to be seen once it has its first face.
+
     Args:
         icon: a pystray icon without picture and menu yet.
         draw: makes an image of ``Face.picture``.
@@ -186,6 +188,7 @@ class Tray:
         self._perform = perform
         self._hand_over = hand_over
         self._lock = threading.Lock()
+        self._applying = threading.Lock()
         self._ready = False
         self._stopping = False
         self._ended = False
@@ -201,17 +204,20 @@ class Tray:
         self._hand_over(self._apply)
 
     def _apply(self) -> None:
-        with self._lock:
-            face, old = self._wanted, self._shown
-            self._shown = face
-        if face is None or face == old:
-            return
-        if old is None or face.picture != old.picture:
-            self._icon.icon = self._draw(face.picture)
-        if old is None or face.title != old.title:
-            self._icon.title = face.title
-        if old is None or face.menu != old.menu:
-            self._icon.menu = pystray_menu(face.menu, self._perform)
+        with self._applying:  # else an older face could overtake a newer one
+            with self._lock:
+                face, old = self._wanted, self._shown
+                self._shown = face
+            if face is None or face == old:
+                return
+            if old is None or face.picture != old.picture:
+                self._icon.icon = self._draw(face.picture)
+            if old is None or face.title != old.title:
+                self._icon.title = face.title
+            if old is None or face.menu != old.menu:
+                self._icon.menu = pystray_menu(face.menu, self._perform)
+            if old is None:
+                self._icon.visible = True
 
     def run(self, on_signal: Callable[[], None]) -> None:
         """Show the icon until ``stop``; ``on_signal`` is called when the session or a user ends it.
@@ -236,11 +242,7 @@ class Tray:
         if stopping:
             self._icon.stop()
         else:
-            self._hand_over(self._apply_first)
-
-    def _apply_first(self) -> None:
-        self._apply()
-        self._icon.visible = True
+            self._hand_over(self._apply)
 
     def _let_go(self) -> None:
         """Free the thread in which pystray waits for a loop that failed before it ran."""

@@ -90,11 +90,14 @@ class FakeIcon:
         object.__setattr__(self, "set", [])
         self.broken = broken
         self.end = threading.Event()
+        self.seen = threading.Event()
         self.set.clear()
 
     def __setattr__(self, name, value):
         self.set.append(name)
         object.__setattr__(self, name, value)
+        if name == "visible":
+            self.seen.set()
 
     def run(self, setup):
         if self.broken:
@@ -116,11 +119,8 @@ def running():
     tray = Tray(icon, lambda picture: f"drawn {picture}", lambda action: None)
     tray.show(Face("one", "title", MENU))
     thread = threading.Thread(target=tray.run, args=(lambda: None,))
-    visible = threading.Event()
-    original = tray._apply_first
-    tray._apply_first = lambda: (original(), visible.set())
     thread.start()
-    assert visible.wait(10)
+    assert icon.seen.wait(10)
     yield tray, icon
     tray.stop()
     thread.join(10)
@@ -142,6 +142,42 @@ def test_only_what_differs_is_touched(running):
     tray.show(Face("two", "other", MENU))
     tray.show(Face("two", "other", (*MENU, *MENU)))
     assert icon.set == ["icon", "title", "menu"]
+
+
+def test_icon_is_not_seen_before_it_has_a_face():
+    icon = FakeIcon()
+    tray = Tray(icon, str, lambda action: None)
+    thread = threading.Thread(target=tray.run, args=(lambda: None,))
+    thread.start()
+    try:
+        tray.show(Face("late", "title", MENU))
+        assert icon.seen.wait(10)
+        assert icon.set == ["icon", "title", "menu", "visible"]
+    finally:
+        icon.end.set()
+        thread.join(10)
+
+
+def test_older_face_never_overtakes_a_newer_one(running):
+    tray, icon = running
+    holding, go_on = threading.Event(), threading.Event()
+
+    def draw_slowly(picture):
+        if picture == "slow":
+            holding.set()
+            assert go_on.wait(10)
+        return f"drawn {picture}"
+
+    tray._draw = draw_slowly
+    first = threading.Thread(target=tray.show, args=(Face("slow", "title", MENU),))
+    first.start()
+    assert holding.wait(10)
+    second = threading.Thread(target=tray.show, args=(Face("new", "title", MENU),))
+    second.start()
+    go_on.set()
+    first.join(10)
+    second.join(10)
+    assert icon.icon == "drawn new"
 
 
 def test_tray_that_was_stopped_before_it_ran_ends_at_once():
