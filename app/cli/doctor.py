@@ -37,6 +37,7 @@ from app.cli.health import (
 from app.cli.launch import STOP_S, end, launch
 from app.cli.running import client_of, find_running, places
 from app.cli.serve import ConfigOption
+from app.cli.signedin import check_commands, check_sign_ins
 from app.cli.status import JsonOption
 from app.cli.terminal import FAILED, show_json, show_verdict
 from app.errors import AppError
@@ -87,6 +88,7 @@ def examine(config_path: str | None) -> Iterator[Check]:
         yield Check("instance", "failed", error.message, error.hint)
         return
     if config is not None:
+        yield from check_commands(config)
         yield check_port(config, record)
     if record is not None:
         yield from _examine_instance(record)
@@ -119,6 +121,7 @@ def _examine_instance(record: InstanceRecord) -> Iterator[Check]:
     outcome = check_instance(client_of(record))
     yield outcome
     if outcome.verdict != "failed":
+        yield from check_sign_ins(client_of(record))
         yield from check_accounts(client_of(record, timeout_s=_ANSWER_S))
 
 
@@ -176,12 +179,20 @@ def _check_account(
             return Check(name, "warning", text, "It is used again by itself.")
         case "unusable" | "refused":
             text = f"{who} cannot be used: {account.reason or account.state}."
-            return Check(name, "failed", text, "Correct it with `dragoman config edit`.")
+            return Check(name, "failed", text, _cure(account))
     model = model_for(account, models)
     if model is None:
         hint = "Name its models in the settings, beside its key: `models: [NAME]`."
         return Check(name, "warning", f"{who} lists no model, so it was not asked.", hint)
     return _answer_check(client, name, model, who)
+
+
+def _cure(account: AccountHealth) -> str:
+    if account.configured:
+        return "Correct it with `dragoman config edit`."
+    if account.state == "refused":
+        return "See the provider's terms: Dragoman asks it nothing more until you sign in again."
+    return f"Sign in again: `dragoman login {account.provider} --account {account.label}`."
 
 
 def _answer_check(client: Client, name: str, model: str, who: str) -> Check:

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["DEMO_MODEL", "AccountHealth", "accounts_of", "describe_accounts", "model_for"]
+__all__ = [
+    "DEMO_MODEL",
+    "AccountHealth",
+    "accounts_of",
+    "describe_accounts",
+    "model_for",
+    "window_name",
+]
 
 DEMO_MODEL = "demo-chat"
 _DEMO_PROVIDER = "demo"
@@ -16,6 +23,8 @@ _NOT_FOR_CHAT = re.compile(
     r"(?i)embed|image|audio|speech|tts|whisper|transcri|moderation|realtime|rerank|video"
 )
 """Words in names of models that do not chat; a service may list these first."""
+
+_WINDOWS = {"5h": "5 hours", "7d": "7 days"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +39,44 @@ class AccountHealth:
     reason: str
     until: float | None
     """Epoch seconds at which it is tried again."""
+    since: float | None = None
+    """Epoch seconds at which it became so."""
+    window: str = ""
+    """The quota window of which least is left; empty when nothing is known."""
+    left_percent: float | None = None
+    resets_at: float | None = None
+    warning: str = ""
+    """What is wrong although it serves."""
+    configured: bool = True
+    """Written in the settings; else it was signed in to."""
 
 
 def accounts_of(health: dict[str, Any]) -> list[AccountHealth]:
     """Return the accounts in an answer of ``/v1/health``; the demo is none."""
     return [
-        AccountHealth(
-            account["id"],
-            provider["id"],
-            account["label"],
-            account["state"],
-            account.get("reason") or "",
-            account.get("until"),
-        )
+        _account(account, provider["id"])
         for provider in health["providers"]
         if provider["id"] != _DEMO_PROVIDER
         for account in provider["accounts"]
     ]
+
+
+def _account(account: dict[str, Any], provider: str) -> AccountHealth:
+    quota = account.get("quota") or {}
+    return AccountHealth(
+        account["id"],
+        provider,
+        account["label"],
+        account["state"],
+        account.get("reason") or "",
+        account.get("until"),
+        account.get("since"),
+        quota.get("window", ""),
+        quota.get("left_percent"),
+        quota.get("resets_at"),
+        account.get("warning") or "",
+        account.get("configured", True),
+    )
 
 
 def describe_accounts(health: dict[str, Any]) -> str:
@@ -59,6 +89,11 @@ def describe_accounts(health: dict[str, Any]) -> str:
     ready = sum(account.state == "ready" for account in accounts)
     noun = "account" if len(accounts) == 1 else "accounts"
     return f"{len(accounts)} {noun}, {ready} ready; `dragoman status` shows more."
+
+
+def window_name(name: str) -> str:
+    """Return a quota window's name for people."""
+    return _WINDOWS.get(name, name.replace("_", " "))
 
 
 def model_for(account: AccountHealth, models: Sequence[dict[str, Any]]) -> str | None:

@@ -70,8 +70,8 @@ def login(
     as_json: JsonOption = False,
 ) -> None:
     """Sign in to a service. A key is typed without being shown, or piped in."""
-    takes = imports or folder is not None
-    if not takes and len(words or ()) != 1:
+    takes, names = imports or folder is not None, words or []
+    if not takes and len(names) != 1:
         raise typer.BadParameter("Name one service, as in `dragoman login claude`.")
     record = find_running(places())
     if record is None:
@@ -79,12 +79,12 @@ def login(
     client = client_of(record, timeout_s=_ANSWER_S)
     if takes:
         where = None if folder is None else folder.expanduser().absolute()
-        if words:
-            take_imports(client, words, where, label=label, agreed=agree, as_json=as_json)
+        if names:
+            take_imports(client, names, where, label=label, agreed=agree, as_json=as_json)
         else:
             list_imports(client, where, as_json=as_json)
         return
-    (provider,) = words or ()
+    provider = names[0]
     wanted = {
         "way": way,
         "label": label,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app.cli.health import window_name
 from app.cli.running import connect
 from app.cli.status import JsonOption
 from app.cli.terminal import note, render_span, say, show_json, show_table
@@ -16,8 +17,6 @@ __all__ = ["quota"]
 RefreshOption = Annotated[
     bool, typer.Option("--refresh/--no-refresh", help="Ask the services first.")
 ]
-
-_NAMES = {"5h": "5 hours", "7d": "7 days", "month": "month", "day": "day"}
 
 
 def quota(refresh: RefreshOption = True, as_json: JsonOption = False) -> None:
@@ -41,7 +40,7 @@ def _rows(account: dict[str, Any], now: float) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for window in account["windows"]:
         first = not rows
-        name = _NAMES.get(window["name"], window["name"].replace("_", " "))
+        name = window_name(window["name"])
         resets, runs_out = window["resets_in_s"], window["runs_out_at"]
         rows.append(
             (

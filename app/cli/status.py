@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.health import accounts_of, describe_accounts
+from app.cli.health import AccountHealth, accounts_of, describe_accounts, window_name
 from app.cli.running import address_of, client_of, find_running, places
 from app.cli.terminal import NOT_RUNNING, NotRunning, render_span, say, show_json, show_table
 
@@ -44,20 +44,39 @@ def status(as_json: JsonOption = False) -> None:
 
 def _show_accounts(health: dict[str, Any]) -> None:
     now = time.time()
-    rows = [
-        (
-            account.id,
-            account.state,
-            "" if account.until is None else f"in {render_span(account.until - now)}",
-            account.reason,
-        )
-        for account in accounts_of(health)
-    ]
+    accounts = accounts_of(health)
     say()
-    if rows:
-        show_table(("ACCOUNT", "STATE", "AGAIN", "REASON"), rows)
-    else:
+    if not accounts:
         say(describe_accounts(health))
+        return
+    show_table(
+        ("ACCOUNT", "STATE", "SINCE", "AGAIN", "LEFT", "REASON"),
+        [_row(account, now) for account in accounts],
+    )
+    for account in accounts:
+        if account.warning:
+            say(f"Warning: {account.id}: {account.warning}")
+
+
+def _row(account: AccountHealth, now: float) -> tuple[str, ...]:
+    return (
+        account.id,
+        account.state,
+        "" if account.since is None else f"{render_span(now - account.since)} ago",
+        "" if account.until is None else f"in {render_span(account.until - now)}",
+        _left(account, now),
+        account.reason,
+    )
+
+
+def _left(account: AccountHealth, now: float) -> str:
+    """Return what is left of the tightest window: ``37 % of 5 hours, new in 2 h``."""
+    if account.left_percent is None:
+        return ""
+    text = f"{account.left_percent:.0f} % of {window_name(account.window)}"
+    if account.resets_at is None:
+        return text
+    return f"{text}, new in {render_span(account.resets_at - now)}"
 
 
 def _show_config(config: dict[str, Any]) -> None:

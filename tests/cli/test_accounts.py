@@ -11,6 +11,8 @@ NOBODY = {
     "primary": False,
     "renewed_at": 0.0,
     "warning": "",
+    "expires_at": None,
+    "renewable": True,
 }
 OPEN = {"state": "open", "message": "Sign-ins are kept.", "hint": "", "since": 0.0}
 

@@ -83,6 +83,15 @@ def test_accounts_that_cannot_answer_are_not_asked(fake, accounts):
     assert asked_models(fake) == []
 
 
+@pytest.mark.parametrize(
+    ("state", "hint"),
+    [("unusable", "dragoman login openai --account b"), ("refused", "terms")],
+)
+def test_sign_in_that_is_over_says_how_to_repair_it(accounts, state, hint):
+    told = account("openai/b", state, "not signed in any more") | {"configured": False}
+    assert hint in accounts([told], [])["account openai/b"].hint
+
+
 def test_models_that_are_listed_late_are_waited_for(accounts, clock):
     lists = iter([[], [], [model("m", "openai", "openai/a")]])
     checks = accounts([account("openai/a")], lambda: next(lists))

@@ -42,6 +42,28 @@ def test_accounts_are_shown_with_state_and_reason(dragoman, fake):
     assert any(line.split() == ["gemini/one", "ready"] for line in lines)
 
 
+def test_what_is_left_since_when_and_warnings_are_shown(dragoman, fake):
+    now = time.time()
+    spent = account("codex/codex-1", "cooling", "5-hour window used up", now + 7_200.4)
+    spent |= {
+        "since": now - 600,
+        "quota": {"window": "5h", "left_percent": 0.0, "resets_at": now + 7_200.4},
+    }
+    good = account("claude/claude-1") | {
+        "quota": {"window": "7d_opus", "left_percent": 37.4, "resets_at": None},
+        "warning": "It could not be renewed: no network.",
+    }
+    fake.answers["GET /v1/health"] = HEALTH | {
+        "providers": [provider("codex", spent), provider("claude", good)]
+    }
+    out = dragoman("status").out
+    row = next(line for line in out.splitlines() if line.startswith("codex/codex-1"))
+    assert "10 min ago" in row
+    assert "0 % of 5 hours, new in 2 h" in row
+    assert "37 % of 7d opus" in out
+    assert "Warning: claude/claude-1: It could not be renewed: no network.\n" in out
+
+
 def test_faults_and_warnings_are_shown(dragoman, fake):
     fake.answers["GET /v1/health"] = HEALTH | {
         "keys": "the disk is full",
