@@ -186,9 +186,9 @@ class _Live(_DashboardPage):
                 async for piece in pieces:
                     self.write(piece)
                     await self.flush()
+            await self.finish()
         except StreamClosedError:
             return  # the page was closed
-        await self.finish()
 
 
 class _Models(_DashboardPage):

@@ -6,8 +6,7 @@ import { count, day, when, windowName } from "./format.js";
 import { signIn } from "./signin.js";
 
 const HEALTH = {
-  ready: "Ready", cooling: "Waiting", disabled: "Off", refused: "Refused", locked: "Locked",
-  needs_login: "Sign in again", needs_sign_in: "Sign in again",
+  ready: "Ready", cooling: "Waiting", disabled: "Off", refused: "Refused", unusable: "Not usable",
 };
 
 export function accountsSection(app) {
@@ -43,7 +42,7 @@ export function accountsSection(app) {
 
   function draw() {
     const vault = known.vault;
-    const shut = !["open", "ready", "memory"].includes(vault.state) && vault.message;
+    const shut = !["open", "passphrase", "memory_only"].includes(vault.state) && vault.message;
     fill(notes, shut && h("p", { class: "note warn" }, `${vault.message} ${vault.hint}`));
     if (!known.accounts.length) {
       fill(cards, empty("No account yet.",
@@ -116,7 +115,7 @@ function path(account) {
 
 function card(account, quota, status, act) {
   const state = account.paused ? "paused" : account.state;
-  const needs = (status && status.needs_sign_in) || state === "needs_login" || state === "refused";
+  const needs = Boolean(status && status.needs_sign_in);
   const kind = state === "ready" ? "good" : state === "cooling" || state === "paused" ? "warn" : state === "disabled" ? "" : "bad";
   const trouble = account.reason || account.warning;
   const key = (name) => ({ "data-key": `${account.id}:${name}` });

@@ -51,7 +51,7 @@ export function signIn(known, wanted, done) {
     const host = field("Server, where the service runs on your own (optional)",
       h("input", { type: "text", placeholder: "company.example.com", autocomplete: "off" }));
     const memory = h("input", { type: "checkbox" });
-    const shut = !["open", "ready", "memory"].includes(known.vault.state);
+    const shut = !["open", "passphrase", "memory_only"].includes(known.vault.state);
     const fault = h("p", { class: "note bad", role: "alert", hidden: true });
     const buttons = provider.ways.map((way) => h("button", { type: "button", class: "primary", onclick: () => {
       options.way = way.way;
