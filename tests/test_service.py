@@ -473,7 +473,9 @@ async def test_health_has_its_shape(tmp_path):
         openai, demo = body["providers"]
         assert (openai["id"], openai["title"]) == ("openai", "OpenAI API")
         work, home = openai["accounts"]
-        assert work.keys() == {"id", "label", "state", "reason", "until", "models"}
+        told = {"id", "label", "state", "reason", "since", "until", "models"}
+        assert work.keys() == told | {"quota", "warning", "configured"}
+        assert (work["configured"], work["quota"], work["warning"]) == (True, None, "")
         assert (work["id"], work["state"], work["models"]) == ("openai/work", "unusable", 2)
         assert "NOT_THERE" in work["reason"]
         assert home["state"] == "disabled"
