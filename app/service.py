@@ -68,6 +68,7 @@ from app.server.caller import Access
 from app.server.entries import exact_entries, pattern_entries
 from app.server.front import FrontServer
 from app.server.guard import AccessPolicy, Grant, refuses_bind, token_shell
+from app.server.health import render_account, render_providers
 from app.server.imports import import_routes
 from app.server.inference import Inference
 from app.server.keys import create_key, list_keys, revoke_key
@@ -76,7 +77,7 @@ from app.server.metrics import gauges
 from app.server.models import ModelRow, list_models
 from app.server.pages import page_routes
 from app.server.peer import Prover, default_program_names, default_prover
-from app.server.quota import quota_routes, render_quota, render_tightest
+from app.server.quota import quota_routes, render_quota
 from app.server.socket import Sockets, socket_routes
 from app.server.usage import usage_routes
 from app.store.opening import Opening
@@ -537,36 +538,12 @@ class Service:
 
     def health(self, grant: Grant) -> dict[str, Any]:
         """Return version, uptime and the state of each provider and account in scope."""
-        now = time.time()
-        providers: dict[str, dict[str, Any]] = {}
-        for account in self.roster.accounts():
-            if not grant.allows(account.provider.id, None, account.id):
-                continue
-            state = self.roster.overall(account, now)
-            entry = providers.setdefault(
-                account.provider.id,
-                {"id": account.provider.id, "title": account.provider.title, "accounts": []},
-            )
-            reason = state.reason or self.discovery.trouble(account.id)
-            entry["accounts"].append(
-                {
-                    "id": account.id,
-                    "label": account.label,
-                    "state": state.health,
-                    "reason": reason,
-                    "since": state.since,
-                    "until": state.until,
-                    "quota": render_tightest(self.quotas.tightest(account.id, now)),
-                    "warning": self.desk.warning(account.id),
-                    "configured": self.desk.book.is_configured(account.id),
-                    "models": len(self.gateway.catalog.names(account)),
-                }
-            )
+        scope = [a for a in self.roster.accounts() if grant.allows(a.provider.id, None, a.id)]
         return {
             "status": "paused" if self.gateway.paused else "ok",
             "state": self.gateway.paused or "running",
             "version": __version__,
-            "uptime_s": round(now - self.started_at, 1),
+            "uptime_s": round(time.time() - self.started_at, 1),
             "address": f"http://localhost:{self.port}",
             "pid": os.getpid(),
             "requests": {
@@ -574,11 +551,23 @@ class Service:
                 "served": self.served,
                 "failed": self.failed,
             },
-            "providers": list(providers.values()),
+            "providers": render_providers(scope, self._account_health),
             "keys": self.store.trouble or "ready",
             # Problems and warnings name accounts beyond the scope of a client's key.
             "config": self._config_state() if grant.who != "key" else {},
         }
+
+    def _account_health(self, account: Account) -> dict[str, Any]:
+        now = time.time()
+        return render_account(
+            account,
+            self.roster.overall(account, now),
+            trouble=self.discovery.trouble(account.id),
+            window=self.quotas.tightest(account.id, now),
+            warning=self.desk.warning(account.id),
+            configured=self.desk.book.is_configured(account.id),
+            models=len(self.gateway.catalog.names(account)),
+        )
 
     def _config_state(self) -> dict[str, Any]:
         return {
