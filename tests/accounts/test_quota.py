@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.accounts.quota import Quotas
+from app.accounts.quota import Quotas, render_window
 from app.providers.quota import Quota, QuotaWindow
 
 NOW = 1_800_000_000.0
@@ -177,3 +177,39 @@ def test_no_order_of_news_breaks_it(news, later):
         if seen.runs_out_at is not None:
             assert seen.runs_out_at >= NOW + later
             assert seen.window.resets_at is None or seen.runs_out_at < seen.window.resets_at
+
+
+# The tightest window
+
+
+def test_of_windows_that_are_used_up_the_last_to_come_back_is_the_tightest():
+    quotas = Quotas()
+    windows = (
+        QuotaWindow("5h", 100.0, 500.0, exhausted=True),
+        QuotaWindow("7d", 100.0, 900.0, exhausted=True),
+        QuotaWindow("7d_opus", 100.0, 950.0, models=("*opus*",), exhausted=True),
+        QuotaWindow("day", 20.0, 990.0),
+    )
+    quotas.note("a", Quota(windows, 1.0, "headers"))
+    assert quotas.tightest("a", 2.0).window.name == "7d_opus"
+    assert quotas.tightest("a", 2.0, "sonnet").window.name == "7d"
+    assert quotas.spent_window("a", "claude-opus-4", 2.0) == "weekly window (opus)"
+    assert quotas.spent_window("a", "sonnet", 910.0) == ""
+    assert quotas.tightest("b", 2.0) is None
+    assert quotas.spent_window("b", "m", 2.0) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("5h", "5-hour window"),
+        ("7d", "weekly window"),
+        ("3d_sonnet", "3-day window (sonnet)"),
+        ("month", "quota of the month"),
+        ("day", "quota of the day"),
+        ("requests", "limit of requests"),
+        ("premium_requests", "limit of premium requests"),
+    ],
+)
+def test_window_is_named_for_people(name, words):
+    assert render_window(name) == words
