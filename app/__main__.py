@@ -9,8 +9,12 @@ wrong with it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.desktop.bridge import Program
 
 __all__ = ["main"]
 
@@ -35,9 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"dragoman {__version__}")  # noqa: T201 - the answer
         return 0
     if not words:
-        from app.cli.foreground import run
-
-        return run(greet=True)
+        return _tray()
     if words == ["window"]:
         from app.desktop import window
 
@@ -49,6 +51,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from app.cli import program
 
     return program.run(words)
+
+
+def _tray() -> int:
+    from app.cli import tray
+    from app.desktop import start
+
+    def serve(ready: Callable[[str], None], attach: Callable[[Program], None]) -> int:
+        from app.desktop.proxy import Proxy
+        from app.service import ServeOptions
+        from app.serving import serve as serve_service
+
+        return serve_service(
+            ServeOptions(),
+            ready=ready,
+            attach=lambda running: attach(Proxy(running, running.subscribe)),
+        )
+
+    return tray.run(start, serve)
 
 
 def _parse_serve(words: Sequence[str]) -> _Serve | None:

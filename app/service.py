@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import re
 import secrets
-import signal
 import socket
 import string
 import sys
@@ -40,7 +38,7 @@ from app.accounts.steps import Driver
 from app.accounts.vault import Vault
 from app.canonical.parts import DialectName
 from app.config import Config, Pace, warnings
-from app.configfile import Located, load_file, locate
+from app.configfile import Located, load_file
 from app.dialects import DIALECTS
 from app.dialects.base import Dialect
 from app.errors import AppError, ConfigError
@@ -86,7 +84,7 @@ from app.upstream.client import Client, ClientSettings
 from app.upstream.ctonew import with_ctonew
 from app.watch import Watcher
 
-__all__ = ["ServeOptions", "Service", "serve"]
+__all__ = ["ServeOptions", "Service", "register_secrets"]
 
 _log = logging.getLogger("dragoman.service")
 
@@ -164,6 +162,7 @@ class Service:
     _prices: PriceList = field(default_factory=lambda: PriceList({}))
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _watcher: Watcher | None = None
+    _listeners: set[Callable[[], None]] = field(default_factory=set)
     _tokenizer: Tokenizer = field(default_factory=Tokenizer)
     _names: Any = None
 
@@ -347,6 +346,7 @@ class Service:
             self.gateway.affinity.forget(account_id)
         self._known = known
         self.gateway.catalog = self._catalog()
+        self._tell()
         if fresh:
             spawn(self._greet(fresh), "new accounts")
 
@@ -429,6 +429,7 @@ class Service:
     def _settled(self, outcome: Outcome) -> None:
         self.ledger.note(entry_of(outcome, self._prices.cost, self._is_plan))
         self.served += 1
+        self._tell()
         if outcome.failure is not None:
             self.failed += 1
         if _log.isEnabledFor(logging.DEBUG):
@@ -463,6 +464,7 @@ class Service:
         """Read the model lists of all accounts that have none written down."""
         await self.discovery.read(self.roster.accounts())
         self.gateway.catalog = self._catalog()
+        self._tell()
 
     # --- settings --------------------------------------------------------------------------------
 
@@ -496,7 +498,7 @@ class Service:
         ]
         relogged = config.logging != self.config.logging
         self.config = config
-        _register_secrets(config, self.env)
+        register_secrets(config, self.env)
         if relogged:
             log.setup(
                 config.logging.level, as_json=config.logging.as_json, file=self.paths.log_file
@@ -522,6 +524,7 @@ class Service:
             old, self.client = self.client, Client(self._client_settings())
             spawn(self._retire(old), "old connections")
         _log.info("the settings were read again")
+        self._tell()
         spawn(self.discover(), "model lists")
         return {"changed": True, "problems": notes}
 
@@ -619,6 +622,15 @@ class Service:
 
     # --- the end ---------------------------------------------------------------------------------
 
+    def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call ``changed`` after each change of what people see; returns what ends that."""
+        self._listeners.add(changed)
+        return lambda: self._listeners.discard(changed)
+
+    def _tell(self) -> None:
+        for changed in tuple(self._listeners):
+            changed()
+
     def stop(self) -> None:
         """Begin to shut down."""
         self._stop.set()
@@ -685,65 +697,7 @@ def _limits(config: Config) -> GatewayLimits:
     )
 
 
-def _register_secrets(config: Config, env: Mapping[str, str]) -> None:
+def register_secrets(config: Config, env: Mapping[str, str]) -> None:
+    """Keep the secrets of the settings out of the log."""
     for _, ref in config.secrets():
         log.redact(ref.resolve(env))
-
-
-def serve(options: ServeOptions, *, ready: Callable[[str], None] | None = None) -> int:
-    """Serve until SIGTERM, SIGINT or ``POST /admin/stop``.
-
-    Args:
-        options: from the command line.
-        ready: called with the address once the port listens.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        ConfigError: the settings are wrong, or the port cannot be had.
-        AppError: another instance runs on this data folder.
-    """
-    env = dict(os.environ)
-    paths = Paths.find(env)
-    located = locate(options.config_path, env)
-    config = load_file(located, env)
-    _register_secrets(config, env)
-    instance = Instance.acquire(paths.data, paths.runtime)
-    log.redact(instance.token)
-    close_log = log.setup(config.logging.level, as_json=config.logging.as_json, file=paths.log_file)
-    try:
-        return asyncio.run(_serve(Service(paths, located, options, env, config, instance), ready))
-    finally:
-        instance.release()
-        close_log()
-
-
-async def _serve(service: Service, ready: Callable[[str], None] | None) -> int:
-    loop = asyncio.get_running_loop()
-    for name in ("SIGTERM", "SIGINT"):
-        number = getattr(signal, name)
-        with contextlib.suppress(NotImplementedError):  # Windows: KeyboardInterrupt ends the run
-            loop.add_signal_handler(number, service.stop)
-    try:
-        await service.start()
-    except BaseException:
-        await service.close()
-        raise
-    if ready is not None:
-        ready(f"http://localhost:{service.port}")
-    spawn(_settle_memory(service), "settle memory")
-    await service.run_until_stopped()
-    return 0
-
-
-async def _settle_memory(service: Service) -> None:
-    """Take what start-up made out of the garbage collector's sight.
-
-    It stays for the life of the process, and walking it again and again would take a tenth of the
-    time of a request.
-    """
-    await service.store.done.wait()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)

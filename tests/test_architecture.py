@@ -36,6 +36,7 @@ ORDER = (
     {"upstream", "ledger"},
     {"gateway", "clients"},
     {"server"},
+    {"serving"},
     {"service"},
     {"desktop", "cli"},
     {"__main__"},

@@ -47,7 +47,8 @@ def run(
         if greet and (record := find_running(places())) is not None:
             say(f"Dragoman runs already at {address_of(record)} (process {record.pid}).")
             return 0
-        from app.service import ServeOptions, serve
+        from app.service import ServeOptions
+        from app.serving import serve
 
         def ready(address: str) -> None:
             if background:
