@@ -56,7 +56,7 @@ class Message(msgspec.Struct):
 
     type: str
     id: str | None = None
-    payload: msgspec.Raw | None = None
+    payload: msgspec.Raw = msgspec.Raw()
 
 
 read_message = msgspec.json.Decoder(Message).decode
@@ -67,7 +67,7 @@ NOTHING = Payload()
 
 def payload_of(told: Message) -> Payload | None:
     """Return what a message carries; None when it cannot be read."""
-    if told.payload is None:
+    if not told.payload:
         return NOTHING
     try:
         return _read_payload(told.payload) or NOTHING
