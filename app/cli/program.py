@@ -26,6 +26,7 @@ from app.cli import (
     start,
     status,
     stop,
+    usage,
 )
 from app.cli.run import run as run_agent
 from app.cli.terminal import prepare, say, show_error
@@ -60,6 +61,7 @@ def build() -> typer.Typer:
         accounts.accounts,
         models.models,
         quota.quota,
+        usage.usage,
         doctor.doctor,
         connect.connect,
         disconnect.disconnect,

@@ -15,6 +15,7 @@ COMMANDS = (
     "accounts",
     "models",
     "quota",
+    "usage",
     "doctor",
     "connect",
     "disconnect",
