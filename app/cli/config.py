@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli import config_import
 from app.cli.running import connect
 from app.cli.serve import ConfigOption
 from app.cli.status import JsonOption
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["commands", "editor_command", "without_secrets"]
 
 commands = typer.Typer(help="Make, check and edit the settings.", no_args_is_help=True)
+commands.add_typer(config_import.commands, name="import")
 
 
 @commands.command("init")

@@ -1,0 +1,1 @@
+"""Where rules come from: the settings, and files of other programs."""

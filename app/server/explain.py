@@ -1,0 +1,245 @@
+"""``POST /admin/route/explain``: where a call would go, and why, without making it.
+
+The body holds any of ``request`` (a body as a client would send it), ``path``, ``model``,
+``tokens``, ``stream``, ``thinking`` (true, false or a level), ``tools`` (names), ``images``,
+``client``, ``key`` (label), ``headers`` (an object) and ``conversation``. What it says wins over
+what the request says. The answer is ``routing.explain.trace_json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from app.accounts.account import Account
+from app.canonical.parts import DialectName, JsonObject, Media
+from app.canonical.request import ChatRequest, Message, Tool
+from app.dialects.base import Dialect, Route, decode_object, dump
+from app.errors import RequestError
+from app.http import Headers
+from app.routing.catalog import Catalog
+from app.routing.explain import explain, listed_names, trace_json
+from app.routing.facts import FactsMissing, RequestFacts
+from app.routing.plan import RankOf, StateOf, no_account_error
+from app.routing.rules import RuleSet, decide_counting
+from app.routing.suffix import parse_level, with_reasoning
+from app.server.pages import Page
+
+__all__ = ["Explain", "ExplainDesk", "Question", "explain_call", "explain_routes", "read_question"]
+
+Explain: TypeAlias = Callable[[JsonObject], Awaitable[dict[str, Any]]]
+"""Answers the body of a question; raises ``RequestError`` when it is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainDesk:
+    """What an explanation is made from: the same things that the gateway plans with."""
+
+    rules: Callable[[], RuleSet]
+    accounts: Callable[[], Sequence[Account]]
+    catalog: Callable[[], Catalog]
+    state_of: StateOf
+    """Now."""
+    ranking: Callable[[str], RankOf]
+    """Order among accounts for a conversation."""
+    count: Callable[[ChatRequest], Awaitable[int]]
+    """Counts the tokens of a prompt."""
+    now: Callable[[], float]
+    """Epoch seconds."""
+    dialects: Mapping[DialectName, Dialect]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A call that is only thought of."""
+
+    facts: RequestFacts
+    dialect: DialectName
+    request: ChatRequest | None
+    """None where no body was given, so that nothing can be counted."""
+    tokens: int | None
+
+
+async def explain_call(desk: ExplainDesk, body: JsonObject) -> dict[str, Any]:
+    """Return why a call would go where it would go.
+
+    Raises:
+        RequestError: the question is wrong; ``param`` says where.
+    """
+    question = read_question(body, desk.dialects)
+    accounts, catalog = desk.accounts(), desk.catalog()
+
+    async def count() -> int:
+        if question.tokens is not None:
+            return question.tokens
+        if question.request is None:
+            raise FactsMissing("neither tokens nor a request was given")
+        return await desk.count(question.request)
+
+    decision = await decide_counting(
+        question.facts, desk.rules(), count, listed_names(accounts, catalog)
+    )
+    trace = explain(
+        decision,
+        question.dialect,
+        accounts,
+        catalog,
+        desk.state_of,
+        lambda *_: True,
+        desk.ranking(question.facts.conversation),
+        lambda plan: no_account_error(plan, desk.now(), show_labels=True),
+    )
+    return trace_json(trace)
+
+
+_FIELDS: Mapping[str, tuple[type, str]] = {
+    "request": (dict, "an object"),
+    "path": (str, "text"),
+    "model": (str, "text"),
+    "tokens": (int, "a whole number"),
+    "stream": (bool, "true or false"),
+    "tools": (list, "a list of names"),
+    "images": (bool, "true or false"),
+    "client": (str, "text"),
+    "key": (str, "text"),
+    "headers": (dict, "an object of texts"),
+    "conversation": (str, "text"),
+}
+
+
+def read_question(body: JsonObject, dialects: Mapping[DialectName, Dialect]) -> Question:
+    """Read a question.
+
+    Raises:
+        RequestError: it is wrong; ``param`` says where.
+    """
+    values: dict[str, Any] = {}
+    for name, value in body.items():
+        if name == "thinking" or value is None:
+            values[name] = value
+            continue
+        if name not in _FIELDS:
+            known = ", ".join((*_FIELDS, "thinking"))
+            raise RequestError(f"{name} is not known here; known are {known}.", param=name)
+        kind, words = _FIELDS[name]
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise RequestError(f"{name} must be {words}.", param=name)
+        values[name] = value
+    dialect, path, request, stream = _request_of(values, dialects)
+    said = _with_flags(request, values)
+    tokens = values.get("tokens")
+    if tokens is not None and tokens < 0:
+        raise RequestError("tokens must not be negative.", param="tokens")
+    facts = RequestFacts(
+        values.get("model") or request.model,
+        path,
+        values["stream"] if values.get("stream") is not None else stream,
+        values.get("client") or "",
+        values.get("key") or "",
+        _headers(values.get("headers") or {}),
+        values.get("conversation") or "",
+        lambda: said,
+    )
+    return Question(facts, dialect, None if values.get("request") is None else said, tokens)
+
+
+def _request_of(
+    values: Mapping[str, Any], dialects: Mapping[DialectName, Dialect]
+) -> tuple[DialectName, str, ChatRequest, bool]:
+    """Return dialect, path, request and whether it streams; an empty request where none is given.
+
+    Without a path, the dialects are tried in turn: the first that can read the body has it.
+    """
+    model = values.get("model") or ""
+    body = values.get("request")
+    path = values.get("path")
+    if path is not None:
+        path = path.partition("?")[0]
+        ways = [
+            (dialect, path, route)
+            for dialect in dialects.values()
+            for route in dialect.routes
+            if route.method == "POST" and route.pattern.fullmatch(path)
+        ]
+        if not ways and body is not None:
+            raise RequestError(f"No dialect has the path {path!r}.", param="path")
+    else:
+        ways = [way for d in dialects.values() if (way := _usual_way(d, model)) is not None]
+    if body is None:
+        if ways:
+            return ways[0][0].name, ways[0][1], ChatRequest(model, ()), False
+        return next(iter(dialects)), path or "", ChatRequest(model, ()), False
+    first_error: RequestError | None = None
+    raw = dump(body)
+    for dialect, way, route in ways:
+        try:
+            peek = dialect.peek(raw, way, "", route)
+            request = dialect.decode_request(decode_object(raw), peek)
+        except RequestError as error:
+            first_error = first_error or error
+            continue
+        return dialect.name, way, replace(request, model=peek.model), peek.stream
+    assert first_error is not None  # noqa: S101 - there was a way, and each ended in an error
+    raise first_error
+
+
+def _usual_way(dialect: Dialect, model: str) -> tuple[Dialect, str, Route] | None:
+    path = dialect.path("generate", model or "model", stream=False).partition("?")[0]
+    for route in dialect.routes:
+        if route.method == "POST" and route.pattern.fullmatch(path):
+            return dialect, path, route
+    return None
+
+
+def _with_flags(request: ChatRequest, values: Mapping[str, Any]) -> ChatRequest:
+    """Return the request as the flags say it is."""
+    if (tools := values.get("tools")) is not None:
+        if not all(isinstance(name, str) for name in tools):
+            raise RequestError("tools must be a list of names.", param="tools")
+        request = replace(request, tools=tuple(Tool(name) for name in tools))
+    if (images := values.get("images")) is not None:
+        messages = request.messages
+        if images:
+            picture = Media("image", url="https://example.com/image.png")
+            messages = (*messages, Message("user", (picture,)))
+        else:
+            messages = tuple(_without_images(message) for message in messages)
+        request = replace(request, messages=messages)
+    thinking = values.get("thinking")
+    if thinking is None:
+        return request
+    level = {True: "auto", False: "none"}.get(thinking) if isinstance(thinking, bool) else None
+    if level is None:
+        parsed = None if isinstance(thinking, bool) else parse_level(str(thinking))
+        if parsed is None:
+            raise RequestError("thinking must be true, false or a level.", param="thinking")
+        return with_reasoning(request, parsed)
+    return with_reasoning(request, level)
+
+
+def _without_images(message: Message) -> Message:
+    parts = (p for p in message.parts if not (isinstance(p, Media) and p.kind == "image"))
+    return replace(message, parts=tuple(parts))
+
+
+def _headers(fields: Mapping[str, Any]) -> Headers:
+    if not all(isinstance(value, str) for value in fields.values()):
+        raise RequestError("headers must be an object of texts.", param="headers")
+    return tuple(fields.items())
+
+
+class _ExplainPage(Page):
+    kind = "control"
+
+    def initialize(self, control: Any, explain: Explain) -> None:  # type: ignore[override]
+        super().initialize(control)
+        self.explain = explain
+
+    async def post(self) -> None:
+        self.send_json(await self.explain(decode_object(self.request.body or b"{}")))
+
+
+def explain_routes(control: Any, explain: Explain) -> list[Any]:
+    """Return the route; ``explain`` is ``explain_call`` with its desk."""
+    return [(r"/admin/route/explain", _ExplainPage, {"control": control, "explain": explain})]
