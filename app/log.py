@@ -32,7 +32,7 @@ import msgspec
 
 from app.paths import private_dir
 
-__all__ = ["LEVELS", "Level", "Redactor", "follow", "redact", "scrub", "setup", "tail"]
+__all__ = ["LEVELS", "Level", "Redactor", "cut", "follow", "redact", "scrub", "setup", "tail"]
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 
@@ -118,11 +118,16 @@ class Redactor:
             needles = {form for known in self._known.values() for form in known}
             self._needles = tuple(sorted(needles, key=len, reverse=True))
 
-    def scrub(self, text: str) -> str:
-        """Return the text with every known or apparent secret replaced by ``***``."""
+    def cut(self, text: str) -> str:
+        """Return the text with every known secret replaced by ``***``."""
         for needle in self._needles:
             if needle in text:
                 text = text.replace(needle, _MASK)
+        return text
+
+    def scrub(self, text: str) -> str:
+        """Return the text with every known or apparent secret replaced by ``***``."""
+        text = self.cut(text)
         for pattern, replacement in _PATTERNS:
             text = pattern.sub(replacement, text)
         return text
@@ -140,6 +145,11 @@ def redact(secret: str | None) -> None:
 def scrub(text: str) -> str:
     """Return a text as the log would show it, for other places that people read."""
     return _redactor.scrub(text)
+
+
+def cut(text: str) -> str:
+    """Return a text without the secrets that are registered; what merely looks like one stays."""
+    return _redactor.cut(text)
 
 
 # Rendering.

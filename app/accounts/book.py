@@ -27,7 +27,7 @@ from app.accounts.roster import Roster
 from app.accounts.steps import Driver, Reach
 from app.accounts.vaultstate import Trouble
 from app.errors import AccountError, AppError, RequestError
-from app.log import redact
+from app.log import cut, redact
 from app.providers.base import Provider
 from app.providers.credential import Credential, Identity
 from app.tasks import spawn
@@ -474,6 +474,7 @@ class AccountBook:
 
     def set_trouble(self, account_id: str, text: str) -> None:
         """Say why an account cannot be called; an empty text takes it back."""
+        text = cut(text)  # services repeat what they were sent
         held = self._held.get(self.current_id(account_id))
         if held is not None and held.trouble != text:
             held.trouble = text

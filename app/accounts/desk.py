@@ -26,6 +26,7 @@ from app.accounts.steps import Driver
 from app.accounts.vaultstate import VaultState
 from app.errors import AppError, RequestError
 from app.http import Send
+from app.log import cut
 from app.providers.base import Provider
 from app.tasks import spawn
 
@@ -448,5 +449,5 @@ class Desk:
                 error_at,
             )
         if error:
-            return f"It could not be renewed: {error}", error_at
+            return f"It could not be renewed: {cut(error)}", error_at
         return self.book.vault_trouble(account_id), 0.0

@@ -26,6 +26,7 @@ from app.dialects.tools import fit_tools
 from app.errors import AccountError, AppError, TranslationError, UpstreamError
 from app.gateway.asking import prepare
 from app.gateway.call import Outcome, Sink
+from app.gateway.refusal import without_secrets
 from app.gateway.resources import Resources
 from app.gateway.work import Work
 from app.http import Limits
@@ -119,7 +120,7 @@ async def _ask(
         finally:
             await reply.aclose()
         if reply.status != 200:
-            return upstream.decode_failure(reply.status, reply.headers, raw)
+            return without_secrets(upstream.decode_failure(reply.status, reply.headers, raw))
         answer = msgspec.json.decode(raw)
         return upstream.decode_count(answer if isinstance(answer, dict) else {})
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

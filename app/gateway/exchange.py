@@ -31,7 +31,7 @@ from app.gateway.call import Call, ClientGone, Outcome, Sink, since_ms
 from app.gateway.count import count
 from app.gateway.passthrough import pass_on
 from app.gateway.pinger import Pinger
-from app.gateway.refusal import helps_more, upstream_shown
+from app.gateway.refusal import helps_more, upstream_shown, without_secrets
 from app.gateway.resources import GatewayLimits, Resources
 from app.gateway.turns import Turns
 from app.gateway.work import Work
@@ -202,6 +202,8 @@ class Gateway(Resources):
             result = replace(failure_of(error), retry=Retry.NEXT_ACCOUNT)
         except AppError as error:
             result = failure_of(error)
+        if isinstance(result, Failure):
+            result = without_secrets(result)
         failure = result.failure if isinstance(result, Served) else result
         first = attempt.first_at
         first_ms = None if first is None else round((first - began) * 1000)

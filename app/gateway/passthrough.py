@@ -12,7 +12,7 @@ from app.errors import AppError, NoRouteError, RequestError
 from app.gateway.asking import prepare
 from app.gateway.call import Call, Outcome, Sink
 from app.gateway.pinger import Pinger
-from app.gateway.refusal import helps_more
+from app.gateway.refusal import helps_more, without_secrets
 from app.gateway.resources import Resources, kept_headers
 from app.gateway.turns import Turns
 from app.http import Headers, Limits
@@ -72,6 +72,8 @@ async def pass_on(
                 refused = await _attempt(gateway, call, extra, sink, outcome, candidate, head)
             except AppError as error:
                 refused = (failure_of(error), ())
+            if refused is not None:
+                refused = (without_secrets(refused[0]), refused[1])
             gateway.settle(candidate, None if refused is None else refused[0])
             if refused is None:
                 return None

@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from app.canonical.failure import Failure
+import msgspec
 
-__all__ = ["helps_more", "upstream_shown"]
+from app.canonical.failure import Failure
+from app.log import cut
+
+__all__ = ["helps_more", "upstream_shown", "without_secrets"]
+
+
+def without_secrets(failure: Failure) -> Failure:
+    """Return a failure without the credentials that a service may have repeated in its words.
+
+    Clients, status, log and database see it from here on.
+    """
+    native = failure.native
+    if native is not None:
+        text = msgspec.json.encode(native.fields).decode()
+        if (clean := cut(text)) != text:
+            native = replace(native, fields=msgspec.json.decode(clean))
+    return replace(failure, message=cut(failure.message), hint=cut(failure.hint), native=native)
 
 
 def helps_more(new: Failure, old: Failure | None) -> bool:

@@ -1,8 +1,10 @@
 import pytest
 
 from app.canonical.failure import Failure, failure_of
+from app.canonical.parts import Native
 from app.errors import AccountError
-from app.gateway.refusal import helps_more, upstream_shown
+from app.gateway.refusal import helps_more, upstream_shown, without_secrets
+from app.log import redact
 
 WAIT_9 = Failure(429, "busy", "rate_limit", retry_after_s=9.0, scope="model")
 WAIT_3 = Failure(429, "busy", "rate_limit", retry_after_s=3.0, scope="model")
@@ -59,3 +61,15 @@ def test_a_long_wait_is_told_as_a_spent_quota(wait_s, kind):
 
 def test_other_failures_are_shown_as_they_are():
     assert upstream_shown(WAIT_9) is WAIT_9
+
+
+def test_credentials_that_a_service_repeats_are_cut_out():
+    secret = "canary-4f1d9a7e2b-key"
+    redact(secret)
+    said = f"Incorrect API key provided: {secret}."
+    native = Native("openai_chat", {"message": said, "param": None})
+    clean = without_secrets(Failure(401, said, "authentication", native=native, hint=said))
+    assert clean.message == clean.hint == "Incorrect API key provided: ***."
+    assert clean.native == Native("openai_chat", {"message": clean.message, "param": None})
+    other = Failure(400, "sk-looks-like-one is no model", "invalid_request", native=None)
+    assert without_secrets(other) == other
