@@ -261,8 +261,8 @@ def _ms(seconds: float) -> int:
 
 
 def _user_agent(headers: Headers) -> str:
-    """Return the first product of a user agent, ``name/version``."""
+    """Return the first product of a user agent, ``name/version``; all browsers say the same."""
     for key, value in headers:
         if key == "User-Agent" or key.lower() == "user-agent":
-            return value.partition(" ")[0]
+            return "browser" if value.startswith("Mozilla/") else value.partition(" ")[0]
     return ""

@@ -28,7 +28,7 @@ from app.paths import asset
 from app.routing.catalog import Catalog
 from app.server.front import FrontContext
 from app.server.guard import Kind
-from app.server.live import Live
+from app.server.live import Feed, Live
 from app.server.pages import Page
 from app.server.sessions import TICKET_S, Sessions
 from app.server.settings import SettingsDesk, settings_routes
@@ -164,6 +164,8 @@ class _Session(_DashboardPage):
 
 
 class _Live(_DashboardPage):
+    _feed: Feed | None = None
+
     async def get(self) -> None:
         live = self.dashboard.live
         if live.full:
@@ -181,14 +183,20 @@ class _Live(_DashboardPage):
         def alive() -> bool:
             return not by_session or sessions.accepts(token)
 
+        self._feed = live.feed(alive)
         try:
-            async with aclosing(live.feed(alive)) as pieces:
+            async with aclosing(self._feed.pieces()) as pieces:
                 async for piece in pieces:
                     self.write(piece)
                     await self.flush()
             await self.finish()
         except StreamClosedError:
             return  # the page was closed
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        if self._feed is not None:
+            self._feed.leave()
 
 
 class _Models(_DashboardPage):

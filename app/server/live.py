@@ -30,7 +30,7 @@ from app.gateway.recent import Recent
 from app.gateway.status import Status
 from app.log import scrub
 
-__all__ = ["Live", "LogLines"]
+__all__ = ["Feed", "Live", "LogLines"]
 
 _PACE_S = 0.25
 _STATUS_PACE_S = 1.0
@@ -120,46 +120,36 @@ class Live:
         self.status = status
         self.subscribe = subscribe
         self.lines = lines
-        self._readers: set[_Reader] = set()
-        self._closed = False
+        self._readers: set[Feed] = set()
+        self.closed = False
 
     @property
     def full(self) -> bool:
         """Whether no further page may look."""
-        return self._closed or len(self._readers) >= _MAX_READERS
+        return self.closed or len(self._readers) >= _MAX_READERS
 
-    async def feed(self, alive: Callable[[], bool]) -> AsyncGenerator[bytes, None]:
-        """Yield pieces of the stream, each of whole lines, until ``close`` or the reader's end.
+    def feed(self, alive: Callable[[], bool]) -> Feed:
+        """Return a stream for a page that looks.
 
         Args:
-            alive: asked at each sign of life whether the reader may go on looking.
+            alive: asked at each sign of life whether the page may go on looking.
         """
-        loop = asyncio.get_running_loop()
-        reader = _Reader(self, loop)
-        with ExitStack() as stack:
-            self._readers.add(reader)
-            stack.callback(self._leave, reader)
-            stack.callback(self.recent.watch(reader.wake))
-            stack.callback(self.subscribe(reader.status_changed))
-            self.lines.tell(self._log_grew)
-            while not self._closed:
-                if piece := reader.read():
-                    yield piece
-                elif loop.time() - reader.wrote_at >= _BEAT_S:
-                    if not alive():
-                        return
-                    reader.wrote_at = loop.time()
-                    yield b'{"kind":"beat"}\n'
-                await reader.wait(busy=self.recent.busy)
+        return Feed(self, alive)
 
     def close(self) -> None:
         """End all streams."""
-        self._closed = True
+        self.closed = True
         for reader in tuple(self._readers):
             reader.wake()
 
-    def _leave(self, reader: _Reader) -> None:
-        self._readers.discard(reader)
+    def enter(self, feed: Feed) -> None:
+        """Count a reader in."""
+        self._readers.add(feed)
+        self.lines.tell(self._log_grew)
+
+    def depart(self, feed: Feed) -> None:
+        """Count a reader out."""
+        self._readers.discard(feed)
         if not self._readers:
             self.lines.tell(None)
 
@@ -168,20 +158,47 @@ class Live:
             reader.wake_from_any_thread()
 
 
-class _Reader:
-    """What one page has been told."""
+class Feed:
+    """One page's stream, and what the page has been told. States: open → left."""
 
-    def __init__(self, live: Live, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, live: Live, alive: Callable[[], bool]) -> None:
         self._live = live
-        self._loop = loop
+        self._alive = alive
+        self._loop = asyncio.get_running_loop()
+        self._left = False
         self._event = asyncio.Event()
+        """Set when there may be news; cleared before each look, so that none is missed."""
         self._rows: dict[str, dict[str, Any]] = {}
         self._status: Status | None = None
         self._status_at = 0.0
         self._status_due = 0.0
         self._lines = 0
         self._first = True
-        self.wrote_at = loop.time()
+        self._wrote_at = self._loop.time()
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yield pieces of the stream, each of whole lines, until the page or the program leaves."""
+        live = self._live
+        with ExitStack() as stack:
+            live.enter(self)
+            stack.callback(live.depart, self)
+            stack.callback(live.recent.watch(self.wake))
+            stack.callback(live.subscribe(self._status_changed))
+            while not (self._left or live.closed):
+                self._event.clear()
+                if piece := self._read():
+                    yield piece
+                elif self._loop.time() - self._wrote_at >= _BEAT_S:
+                    if not self._alive():
+                        return
+                    self._wrote_at = self._loop.time()
+                    yield b'{"kind":"beat"}\n'
+                await self._wait()
+
+    def leave(self) -> None:
+        """End the stream soon: the page has gone."""
+        self._left = True
+        self.wake()
 
     def wake(self) -> None:
         """Look soon; on the loop's thread."""
@@ -192,25 +209,23 @@ class _Reader:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._event.set)
 
-    def status_changed(self) -> None:
-        """Look at the status soon."""
+    def _status_changed(self) -> None:
         self._status_due = min(self._status_due, self._status_at + _STATUS_PACE_S)
         self._event.set()
 
-    async def wait(self, *, busy: bool) -> None:
+    async def _wait(self) -> None:
         """Wait for news, and at least as long as keeps to the pace."""
-        self._event.clear()
         await asyncio.sleep(_PACE_S)
-        if busy or self._event.is_set():
+        if self._live.recent.busy:
             return
         now = self._loop.time()
-        until = min(self.wrote_at + _BEAT_S, max(self._status_due, now))
+        until = min(self._wrote_at + _BEAT_S, max(self._status_due, now))
         try:
             await asyncio.wait_for(self._event.wait(), max(0.0, until - now))
         except TimeoutError:
             return
 
-    def read(self) -> bytes:
+    def _read(self) -> bytes:
         """Return the lines of what is new; empty for nothing."""
         parts: list[dict[str, Any]] = []
         now = self._loop.time()
@@ -231,5 +246,5 @@ class _Reader:
             parts.append({"kind": "log", "lines": lines, "lost": 0 if self._first else lost})
         self._first = False
         if parts:
-            self.wrote_at = now
+            self._wrote_at = now
         return b"".join(msgspec.json.encode(part) + b"\n" for part in parts)

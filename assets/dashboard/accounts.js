@@ -1,7 +1,7 @@
 // Accounts as cards: what is left, how they are, and what can be done with them.
 
 import * as api from "./api.js";
-import { confirmed, dialog, empty, field, fill, h, toast } from "./dom.js";
+import { confirmed, dialog, empty, field, fill, h, sentence, toast } from "./dom.js";
 import { count, day, when, windowName } from "./format.js";
 import { signIn } from "./signin.js";
 
@@ -43,7 +43,7 @@ export function accountsSection(app) {
   function draw() {
     const vault = known.vault;
     const shut = !["open", "passphrase", "memory_only"].includes(vault.state) && vault.message;
-    fill(notes, shut && h("p", { class: "note warn" }, `${vault.message} ${vault.hint}`));
+    fill(notes, shut && h("p", { class: "note warn" }, sentence(`${vault.message} ${vault.hint}`)));
     if (!known.accounts.length) {
       fill(cards, empty("No account yet.",
         h("p", {}, "Sign in to a service you have, or store a key. Until then the demo models answer."),
@@ -128,7 +128,7 @@ function card(account, quota, status, act) {
         h("span", { class: `pill ${kind}` }, account.paused ? "Paused" : HEALTH[state] || state))),
     (account.name || account.plan || account.organization) && h("p", { class: "identity" },
       [account.name, account.organization, account.plan || (quota && quota.plan)].filter(Boolean).join(" · ")),
-    trouble && h("p", { class: kind === "good" ? "sub" : `note ${kind}` }, trouble,
+    trouble && h("p", { class: kind === "good" || account.paused ? "sub" : `note ${kind}` }, sentence(trouble),
       account.until ? ` Tried again ${when(account.until)}.` : ""),
     windows(quota),
     h("p", { class: "sub" }, [
@@ -166,5 +166,5 @@ function windows(quota) {
             window.models.length ? `for ${window.models.join(", ")}` : ""].filter(Boolean).join(" · ")));
     }),
     quota.note && h("p", { class: "sub" }, quota.note),
-    quota.trouble && h("p", { class: "sub fault" }, quota.trouble));
+    quota.trouble && h("p", { class: "sub fault" }, sentence(quota.trouble)));
 }

@@ -36,6 +36,14 @@ export function fill(element, ...children) {
   }
 }
 
+/** Return a sentence of the program as nodes: it begins with a capital (unless a name comes first),
+ * ends with a stop, and what stands in backquotes is code. */
+export function sentence(text) {
+  const begun = /^[^ ]+:/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
+  const pieces = (/[.!?:)]$/.test(begun) ? begun : `${begun}.`).split("`");
+  return pieces.map((piece, index) => (index % 2 ? h("code", {}, piece) : piece));
+}
+
 let numbers = 0;
 
 /** Return an id that is used nowhere else on the page. */

@@ -1,7 +1,7 @@
 // Every name that clients may ask for: what it can do, who answers it, and a place to try it.
 
 import * as api from "./api.js";
-import { copyButton, dialog, empty, fill, h } from "./dom.js";
+import { copyButton, dialog, empty, fill, h, sentence } from "./dom.js";
 import { count } from "./format.js";
 
 const SHOWN = 100;
@@ -70,11 +70,11 @@ function modelRow(row, app) {
     cell("Name", "wide", h("span", { class: "name" }, row.name), preset && h("span", { class: "pill" }, "Default"),
       (row.alias_of || row.title) && h("span", { class: "sub" }, row.alias_of ? `stands for ${row.alias_of}` : row.title)),
     cell("Goes to", "wide", row.reason
-      ? h("span", { class: "fault" }, row.reason)
+      ? h("span", { class: "fault" }, sentence(row.reason))
       : [row.account || row.service, h("span", { class: "sub" },
         [row.upstream !== row.name && `as ${row.upstream}`, row.accounts.length > 1 && `${row.accounts.length} accounts have it`]
           .filter(Boolean).join(" · "))]),
-    cell("Can", "", abilities.length ? abilities.map((name) => h("span", { class: "pill" }, name)) : "–"),
+    cell("Can", "", abilities.length ? h("span", {}, abilities.map((name) => h("span", { class: "pill" }, name))) : "–"),
     cell("Context", "num", count(row.context)),
     cell("Longest answer", "num", count(row.max_output)),
     cell("", "", h("button", { type: "button", "data-key": `try:${row.name}`, "aria-label": `Try ${row.name}`,

@@ -130,7 +130,7 @@ function facts(row) {
       `${count(used.input)} new, ${count(used.cache_read)} from cache, ${count(used.cache_write)} into cache`],
     ["Tokens out", used && `${used.estimated ? "≈ " : ""}${count(used.output)}${
       used.reasoning ? `, of these ${count(used.reasoning)} thought` : ""}`],
-    ["First content", milliseconds(row.first_ms)],
+    ["First content", row.first_ms !== null && `after ${milliseconds(row.first_ms)}`],
     ["Took", row.duration_ms === null ? "still running" : milliseconds(row.duration_ms)],
     ["Speed", row.tokens_per_s && `${row.tokens_per_s} tokens per second`],
     ["Sent", row.sent_bytes && bytes(row.sent_bytes)],

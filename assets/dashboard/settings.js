@@ -68,7 +68,7 @@ export function settingsSection() {
     const model = resolve(data.schema.properties.providers.additionalProperties);
     const names = Object.keys(data.values.providers);
     if (!names.length) return h("p", {}, "None is named in the file. Accounts that you sign in to are kept in the vault.");
-    return names.map((name) => h("details", { class: "nested" }, h("summary", {}, name),
+    return names.map((name) => h("details", { class: "nested", open: names.length < 3 }, h("summary", {}, name),
       Object.entries(model.properties).filter(([key]) => key !== "accounts").map(([key, schema]) =>
         input(schema, data.values.providers[name][key], ["providers", name, key])),
       data.values.providers[name].accounts.map((account, index) => h("div", { class: "nested" },

@@ -1,7 +1,7 @@
 // Adding an account, or signing in to one again: every way that a service offers.
 
 import * as api from "./api.js";
-import { copyButton, dialog, field, fill, h, toast } from "./dom.js";
+import { copyButton, dialog, field, fill, h, sentence, toast } from "./dom.js";
 import { span } from "./format.js";
 
 const WAYS = { browser: "Sign in in the browser", device: "Sign in with a code", secret: "Enter" };
@@ -35,7 +35,7 @@ export function signIn(known, wanted, done) {
       const word = search.value.toLowerCase();
       fill(list, known.providers.filter((p) => p.title.toLowerCase().includes(word) || p.id.includes(word))
         .map((provider) => h("button", { type: "button", class: "choice", onclick: () => chooseWay(provider) },
-          h("b", {}, provider.title), h("span", { class: "sub" }, provider.ways.map((way) => wayName(way)).join(" · ")))));
+          h("b", {}, provider.title), h("span", { class: "sub" }, [...new Set(provider.ways.map((way) => wayName(way)))].join(" · ").replaceAll("`", "")))));
     };
     search.addEventListener("input", draw);
     draw();
@@ -56,7 +56,7 @@ export function signIn(known, wanted, done) {
     const buttons = provider.ways.map((way) => h("button", { type: "button", class: "primary", onclick: () => {
       options.way = way.way;
       begin(provider, way);
-    } }, wayName(way)));
+    } }, wayTitle(way, provider.ways)));
     const gate = () => buttons.forEach((button) => { button.disabled = Boolean(provider.consent) && !agree.checked; });
     agree.addEventListener("change", gate);
     gate();
@@ -81,9 +81,9 @@ export function signIn(known, wanted, done) {
 
     fill(place, h("h3", {}, provider.title),
       provider.consent && h("div", { class: "note warn consent" }, h("p", {}, provider.consent.text),
-        h("p", {}, provider.consent.instead),
+        h("p", {}, sentence(provider.consent.instead)),
         h("label", { class: "check" }, agree, h("span", {}, "I have read this and turn it on."))),
-      shut && h("div", { class: "note warn" }, h("p", {}, `${known.vault.message} ${known.vault.hint}`),
+      shut && h("div", { class: "note warn" }, h("p", {}, sentence(`${known.vault.message} ${known.vault.hint}`)),
         h("label", { class: "check" }, memory, h("span", {}, "Keep this sign-in only until Dragoman stops."))),
       !wanted.account && label.element,
       provider.ways.some((way) => way.kind === "device") && h("details", {}, h("summary", {}, "More"), host.element),
@@ -193,6 +193,13 @@ export function signIn(known, wanted, done) {
 
 function wayName(way) {
   return way.kind === "secret" ? `${WAYS.secret} ${way.prompt || "a key"}` : WAYS[way.kind];
+}
+
+/** Return a way's name; where two are of one kind, with what tells them apart. */
+function wayTitle(way, ways) {
+  const name = wayName(way).replaceAll("`", "");
+  const first = ways.find((other) => wayName(other) === wayName(way));
+  return first === way ? name : `${name} (${way.way})`;
 }
 
 function safeUrl(url) {

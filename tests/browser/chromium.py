@@ -159,7 +159,7 @@ class Page:
           const until = performance.now() + {timeout_s * 1000};
           for (;;) {{
             const value = (() => {{ try {{ return {condition}; }} catch {{ return null; }} }})();
-            if (value) return value;
+            if (value) return typeof value === "object" ? true : value;
             if (performance.now() > until) return null;
             await new Promise((go) => setTimeout(go, 30));
           }}"""

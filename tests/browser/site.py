@@ -19,6 +19,7 @@ from app.gateway.status import (
 )
 from app.instance import Instance
 from app.paths import Paths
+from app.providers import PROVIDERS
 from app.providers.credential import Credential, Identity
 from app.providers.quota import Quota, QuotaWindow
 from app.server.caller import Access
@@ -180,7 +181,7 @@ class Site(Service):
 
 
 @contextlib.asynccontextmanager
-async def site(home, settings="", *, accounts=0):
+async def site(home, settings="", *, accounts=0, **options):
     env = {"DRAGOMAN_HOME": str(home), "DRAGOMAN_QUOTA__ASK": "false"}
     paths = Paths.find(env)
     paths.config.mkdir(parents=True, exist_ok=True)
@@ -190,7 +191,9 @@ async def site(home, settings="", *, accounts=0):
     config = load_file(located, env)
     assert isinstance(config, Config)
     instance = Instance.acquire(paths.data, paths.runtime)
-    running = Site(paths, located, ServeOptions(port=0), env, config, instance, grace_s=0.5)
+    running = Site(
+        paths, located, ServeOptions(port=0), env, config, instance, grace_s=0.5, **options
+    )
     try:
         await running.start()
         await running.desk.open(memory_only=True)
@@ -199,11 +202,9 @@ async def site(home, settings="", *, accounts=0):
             if quota is not None:
                 running.quotas.note(record.id, quota)
         if accounts > 6:
-            ids = [account.id for account in running.roster.accounts()]
-            running.roster.pause(ids[1], None, 2 * HOUR, "The 5 hour limit is reached.", time.time())
-            running.roster.pause(
-                ids[3], None, DAY, "The sign-in has expired.", time.time(), refused=True
-            )
+            pause, now = running.roster.pause, time.time()
+            pause("claude/personal", None, 1.4 * HOUR, "the 5 hour limit is reached", now)
+            pause("codex/team", None, DAY, "the sign-in has expired", now, refused=True)
         yield running
     finally:
         await running.close()
@@ -214,7 +215,9 @@ def ten_accounts():
     now = time.time()
 
     def record(provider, label, name, plan="", **more):
-        credential = Credential(f"secret-{label}", "oauth", now + 8 * HOUR, f"renew-{label}", {}, now)
+        credential = Credential(
+            f"secret-{label}", "oauth", now + 8 * HOUR, f"renew-{label}", {}, now
+        )
         return Record(
             provider, label, credential, Identity(f"id-{label}", name, plan), "browser",
             now - 30 * DAY, **more,
@@ -231,6 +234,7 @@ def ten_accounts():
             note=note,
         )
 
+    agreed = {"consent": PROVIDERS["claude"].consent.version, "consented_at": now - 30 * DAY}
     five, seven = ("5h", 5 * HOUR), ("7d", 7 * DAY)
     return [
         (
@@ -238,13 +242,13 @@ def ten_accounts():
             quota((five[0], 38, 2.2 * HOUR, five[1]), (seven[0], 61, 3.1 * DAY, seven[1])),
         ),
         (
-            record("claude", "personal", "ada.lovelace@example.org", "max", consent="x", consented_at=now),
+            record("claude", "personal", "ada.lovelace@example.org", "max", **agreed),
             quota((five[0], 100, 1.4 * HOUR, five[1]), (seven[0], 84, 5 * DAY, seven[1])),
         ),
         (record("copilot", "github", "ada"), quota(("month", 12, 11 * DAY, 30 * DAY))),
         (record("codex", "team", "team@example.org", "business"), None),
         (record("codex", LONG, f"{LONG}@a-company-with-a-long-name.example.org", "plus"), None),
-        (record("claude", "second", "grace@example.org", "pro", paused=True), None),
+        (record("claude", "second", "grace@example.org", "pro", paused=True, **agreed), None),
         (record("copilot", "enterprise", "ada_corp", host="company.ghe.com"), None),
         (record("codex", "lab", "lab@example.org", "plus"), quota((five[0], 85, HOUR, five[1]))),
         (record("ctonew", "browser", "ada@example.org"), None),

@@ -135,7 +135,7 @@ def test_programs_and_files_are_found(tmp_path):
 
 def test_the_gui_tests_have_what_they_need_in_the_list():
     packages = set(bootstrap.TEST_COMMANDS.values())
-    assert {"dbus", "xvfb", "python3-gi", "gir1.2-webkit2-4.1"} <= packages
+    assert {"dbus", "xvfb", "chromium", "python3-gi", "gir1.2-webkit2-4.1"} <= packages
 
 
 def test_the_keyring_tests_have_their_programs_in_the_list():
