@@ -22,7 +22,19 @@ def without_secrets(failure: Failure) -> Failure:
         text = msgspec.json.encode(native.fields).decode()
         if (clean := cut(text)) != text:
             native = replace(native, fields=msgspec.json.decode(clean))
-    return replace(failure, message=cut(failure.message), hint=cut(failure.hint), native=native)
+    return replace(
+        failure,
+        message=cut(failure.message),
+        hint=cut(failure.hint),
+        code=_cut(failure.code),
+        type=_cut(failure.type),
+        param=_cut(failure.param),
+        native=native,
+    )
+
+
+def _cut(word: str | None) -> str | None:
+    return None if word is None else cut(word)
 
 
 def helps_more(new: Failure, old: Failure | None) -> bool:

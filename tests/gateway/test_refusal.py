@@ -68,7 +68,9 @@ def test_credentials_that_a_service_repeats_are_cut_out():
     redact(secret)
     said = f"Incorrect API key provided: {secret}."
     native = Native("openai_chat", {"message": said, "param": None})
-    clean = without_secrets(Failure(401, said, "authentication", native=native, hint=said))
+    words = {"code": secret, "type": secret, "param": f"keys[{secret}]"}
+    clean = without_secrets(Failure(401, said, "authentication", native=native, hint=said, **words))
+    assert (clean.code, clean.type, clean.param) == ("***", "***", "keys[***]")
     assert clean.message == clean.hint == "Incorrect API key provided: ***."
     assert clean.native == Native("openai_chat", {"message": clean.message, "param": None})
     other = Failure(400, "sk-looks-like-one is no model", "invalid_request", native=None)
