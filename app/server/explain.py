@@ -16,12 +16,12 @@ from app.accounts.account import Account
 from app.canonical.parts import DialectName, JsonObject, Media
 from app.canonical.request import ChatRequest, Message, Tool
 from app.dialects.base import Dialect, Route, decode_object, dump
-from app.errors import RequestError
+from app.errors import AppError, RequestError
 from app.http import Headers
 from app.routing.catalog import Catalog
 from app.routing.explain import explain, listed_names, trace_json
 from app.routing.facts import FactsMissing, RequestFacts
-from app.routing.plan import RankOf, StateOf, no_account_error
+from app.routing.plan import Plan, RankOf, StateOf
 from app.routing.rules import RuleSet, decide_counting
 from app.routing.suffix import parse_level, with_reasoning
 from app.server.pages import Page
@@ -45,8 +45,8 @@ class ExplainDesk:
     """Order among accounts for a conversation."""
     count: Callable[[ChatRequest], Awaitable[int]]
     """Counts the tokens of a prompt."""
-    now: Callable[[], float]
-    """Epoch seconds."""
+    no_account: Callable[[Plan], AppError]
+    """The error for a plan without candidates."""
     dialects: Mapping[DialectName, Dialect]
 
 
@@ -88,7 +88,7 @@ async def explain_call(desk: ExplainDesk, body: JsonObject) -> dict[str, Any]:
         desk.state_of,
         lambda *_: True,
         desk.ranking(question.facts.conversation),
-        lambda plan: no_account_error(plan, desk.now(), show_labels=True),
+        desk.no_account,
     )
     return trace_json(trace)
 
