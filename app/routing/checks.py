@@ -122,7 +122,8 @@ def _serves_of(
     complete: bool,
 ) -> Callable[[str], bool | None]:
     plain = Catalog(listed=catalog.listed, patterns=catalog.patterns)
-    listed = all(plain.knows(account) for account in accounts if account.enabled)
+    real = [account for account in accounts if not account.provider.demo]
+    certain = complete and bool(real) and all(plain.knows(a) for a in real if a.enabled)
 
     def serves(name: str) -> bool | None:
         try:
@@ -130,7 +131,7 @@ def _serves_of(
         except NoRouteError:
             if any(provider.serves(name) for provider in providers.values()):
                 return None  # an account for it may be added at any time
-            return False if complete and listed and accounts else None
+            return False if certain else None
         except AccountError:
             return True
         return True
@@ -171,7 +172,7 @@ def _model_faults(path: KeyPath, name: str, models: Models, known: Known) -> Ite
     there = {*models.aliases, *models.chains}
     if name in there or base in there:
         return
-    if level is None and has_suffix(name) and known.serves(name) is not True:
+    if level is None and has_suffix(name) and name not in known.models:
         inside = name[name.rindex("(") + 1 : -1]
         yield Fault(
             path,
@@ -184,13 +185,12 @@ def _model_faults(path: KeyPath, name: str, models: Models, known: Known) -> Ite
     if slash and prefix in known.providers and serves is not True:
         yield from _account_faults(path, prefix, rest, known)
         return
-    if serves is None and known.models and (near := _near(base, {*there, *known.models})):
+    near = _near(base, {*there, *known.models})
+    if serves is False:
+        yield Fault(path, f"no account serves the model {base}{near}")
+    elif near and base not in known.models and prefix not in known.providers:
         # Close to a name that there is, and itself in no list: most likely mistyped.
         yield Fault(path, f"no list of an account has the model {base}{near}", doubt=True)
-    if serves is False:
-        yield Fault(
-            path, f"no account serves the model {base}{_near(base, {*there, *known.models})}"
-        )
 
 
 def _account_faults(path: KeyPath, provider: str, rest: str, known: Known) -> Iterator[Fault]:
