@@ -101,6 +101,7 @@ def reply(status, body, headers=()):
     return StreamedReply(status, (("content-type", "application/json"), *headers), chunks())
 
 
+@pytest.mark.gen_test(timeout=120)  # the usual five seconds are short on a busy machine
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_no_request_is_lost_that_any_account_could_have_served(seed, caplog):
     wall, steady = Clock(START), Clock(0.0)
