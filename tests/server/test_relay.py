@@ -177,8 +177,9 @@ async def test_a_revoked_key_is_noticed_before_the_next_call(tmp_path):
 # --- answers -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("hello", [None, "page-1"], ids=["published", "ours"])
-@pytest.mark.parametrize("chunks", ["bytes", "random", "one"])
+@pytest.mark.parametrize(
+    ("chunks", "hello"), [("bytes", None), ("random", "page-1"), ("one", None)]
+)
 async def test_torn_pieces_arrive_whole_in_either_way_of_answering(tmp_path, chunks, hello):
     text = "naïve 日本 🙂 \\u2028 end"
     ask = f'FAKE:text="{text}";n=4;'
@@ -304,30 +305,38 @@ async def test_an_http_error_keeps_status_and_words(tmp_path):
         assert reply.json["error"]["status"] == "RESOURCE_EXHAUSTED"
 
 
-@pytest.mark.parametrize(
-    ("told", "status", "words"),
-    [
-        ({"code": "FETCH_ERROR", "message": "TypeError: Failed to fetch"}, 502, "reach Google"),
-        ({"error": "it broke", "status": 0}, 502, "it broke"),
-        ({"error": "no such model", "status": 404}, 404, "no such model"),
-        (
-            {"code": "HTTP_ERROR", "message": "m", "http_response": {
-                "status": 400, "headers": {}, "body": '{"error":{"code":400,"message":"bad part",'
-                '"status":"INVALID_ARGUMENT"}}'}},
-            400, "bad part",
-        ),
-        ({"code": "STREAM_ERROR", "message": "gone", "error": "x", "status": 502}, 502, "gone"),
-        ({}, 502, "failed"),
-    ],
-)  # fmt: skip
-async def test_errors_of_either_shape_are_told(tmp_path, told, status, words):
+BAD_PART = '{"error":{"code":400,"message":"bad part","status":"INVALID_ARGUMENT"}}'
+ERRORS = (
+    ({"code": "FETCH_ERROR", "message": "TypeError: Failed to fetch"}, 502, "reach Google"),
+    ({"error": "it broke", "status": 0}, 502, "it broke"),
+    ({"error": "no such model", "status": 404}, 404, "no such model"),
+    ({"code": "STREAM_ERROR", "message": "gone", "error": "x", "status": 502}, 502, "gone"),
+    ({}, 502, "failed"),
+    (
+        {
+            "code": "HTTP_ERROR",
+            "message": "m",
+            "http_response": {"status": 400, "headers": {}, "body": BAD_PART},
+        },
+        400,
+        "bad part",
+    ),
+)
+
+
+async def test_errors_of_either_shape_are_told(tmp_path):
+    told = {}
+
     async def answer(found, call_id, payload):
         await found.send("error", call_id, told)
 
     async with relayed(tmp_path) as server, page(server, answer=answer):
-        reply = await server.post(ASK, gemini("x"))
-        assert reply.status == status
-        assert words in reply.json["error"]["message"]
+        for error, status, words in ERRORS:
+            server.service.roster.forget("aistudio/home")
+            told = error
+            reply = await server.post(ASK, gemini("x"))
+            assert reply.status == status
+            assert words in reply.json["error"]["message"]
 
 
 async def test_a_lost_session_says_what_to_do(tmp_path):
@@ -364,22 +373,24 @@ async def rest_of(reader):
     return await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
 
 
-@pytest.mark.parametrize(
-    "frame",
-    [
-        "no json", "[]", '{"id":"x"}', '{"type":5}', '"\\ud800"', "{" * 2000,
-        b"\x00binary", '{"type":"hello","payload":"\\ud800"',
-    ],
-)  # fmt: skip
-async def test_garbage_ends_the_page_and_its_answers_at_once(tmp_path, frame):
-    async with relayed(tmp_path) as server, page(server, answer=begun) as found:
-        async with streaming(server, found) as reader:
-            await found.socket.write_message(frame, binary=isinstance(frame, bytes))
-            assert b"closed the connection" in await rest_of(reader)
-        await asyncio.wait_for(found.closed.wait(), 10)
-        assert found.socket.close_code in (1003, 1007)
+GARBAGE = (
+    *("no json", "[]", '{"id":"x"}', '{"type":5}', '"\\ud800"', "{" * 2000, b"\x00binary"),
+    '{"type":"hello","payload":"\\ud800"',
+)
+
+
+async def test_garbage_ends_the_page_and_its_answers_at_once(tmp_path):
+    async with relayed(tmp_path) as server:
+        key = await relay_key(server)
+        for frame in GARBAGE:
+            async with page(server, key, answer=begun) as found:
+                async with streaming(server, found) as reader:
+                    await found.socket.write_message(frame, binary=isinstance(frame, bytes))
+                    assert b"closed the connection" in await rest_of(reader)
+                await asyncio.wait_for(found.closed.wait(), 10)
+                assert found.socket.close_code in (1003, 1007)
         reply = await server.post(ASK, gemini("x"))
-        assert reply.status == 400, reply.body  # as every account that needs a person in Gemini
+        assert reply.status == 400  # as for every account that needs a person
         assert "open the app in AI Studio" in reply.json["error"]["message"]
 
 
@@ -415,24 +426,20 @@ async def test_messages_that_mean_nothing_harm_nobody(tmp_path):
         assert pongs == ["first", "", "p", "settled", "", "p"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "payload"),
-    [
-        ("stream_chunk", {"data": "x", "seq": 7}),
-        ("stream_chunk", {"data": 5}),
-        ("stream_start", {"status": "ok"}),
-        ("stream_start", {"status": 7000}),
-        ("http_response", {"status": 200, "body": "again"}),
-    ],
-)
-async def test_a_call_whose_messages_are_wrong_fails_alone(tmp_path, kind, payload):
+async def test_a_call_whose_messages_are_wrong_fails_alone(tmp_path):
     async with relayed(tmp_path) as server, page(server, answer=begun, hello="p") as found:
-        async with streaming(server, found) as reader:
-            call_id = found.calls[-1]["id"]
-            await found.send(kind, call_id, payload)
-            assert b'"error"' in await rest_of(reader)
-        assert not found.closed.is_set()
-        assert [view.running for view in server.service.relay.pages()] == [0]
+        for kind, payload in (
+            ("stream_chunk", {"data": "x", "seq": 7}),
+            ("stream_chunk", {"data": 5}),
+            ("stream_start", {"status": "ok"}),
+            ("stream_start", {"status": 7000}),
+            ("http_response", {"status": 200, "body": "again"}),
+        ):
+            async with streaming(server, found) as reader:
+                await found.send(kind, found.calls[-1]["id"], payload)
+                assert b'"error"' in await rest_of(reader)
+            assert not found.closed.is_set()
+            assert [view.running for view in server.service.relay.pages()] == [0]
 
 
 async def test_a_client_that_leaves_cancels_the_call(tmp_path):
@@ -578,22 +585,19 @@ async def test_the_app_is_given_with_address_and_key_to_whoever_agreed(tmp_path)
         assert (again.json["key"], again.json["address"]) == ("dg-own", "wss://proxy.example/v1/ws")
 
 
-@pytest.mark.parametrize(
-    ("body", "code"),
-    [
-        (b"no", "invalid_json"),
-        ({"account": "home", "more": 1}, "invalid_json"),
-        ({"account": "claude/x"}, "invalid_label"),
-        ({"account": "home", "address": "ws://elsewhere.test/v1/ws"}, "invalid_address"),
-        ({"account": "home", "address": "ws://[x/"}, "invalid_address"),
-        ({"account": "home", "consent": "old"}, "consent_required"),
-    ],
-)
-async def test_a_wrong_wish_for_the_app_is_refused(tmp_path, body, code):
+async def test_a_wrong_wish_for_the_app_is_refused(tmp_path):
     async with relayed(tmp_path) as server:
         token = {"Authorization": f"Bearer {server.service.instance.token}"}
-        reply = await server.post("/admin/aistudio/app", body, token)
-        assert reply.json["error"]["code"] == code
+        for body, code in (
+            (b"no", "invalid_json"),
+            ({"account": "home", "more": 1}, "invalid_json"),
+            ({"account": "claude/x"}, "invalid_label"),
+            ({"account": "home", "address": "ws://elsewhere.test/v1/ws"}, "invalid_address"),
+            ({"account": "home", "address": "ws://[x/"}, "invalid_address"),
+            ({"account": "home", "consent": "old"}, "consent_required"),
+        ):
+            reply = await server.post("/admin/aistudio/app", body, token)
+            assert reply.json["error"]["code"] == code
         assert await server.service.list_keys() == []
 
 
