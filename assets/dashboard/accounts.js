@@ -20,11 +20,15 @@ export function accountsSection(app) {
   let known = null;
   let quotas = new Map();
   let told = "";
-  let loading = false;
+  let loading = null;
 
-  async function load(refresh = false) {
-    if (loading) return;
-    loading = true;
+  /** Ask for everything; who comes while that runs waits for the same answer. */
+  function load(refresh = false) {
+    loading ||= ask(refresh).finally(() => { loading = null; });
+    return loading;
+  }
+
+  async function ask(refresh) {
     try {
       const [accounts, quota] = await Promise.all([
         api.get("/admin/accounts"), api.get(`/v1/quota${refresh ? "?refresh=1" : ""}`),
@@ -35,8 +39,6 @@ export function accountsSection(app) {
       if (refresh) toast("Asked every service that tells.");
     } catch (error) {
       if (error.status !== 401) fill(notes, h("p", { class: "note bad" }, error.message));
-    } finally {
-      loading = false;
     }
   }
 
@@ -96,7 +98,8 @@ export function accountsSection(app) {
     });
   }
 
-  function add() {
+  async function add() {
+    if (!known) await load();
     if (known) signIn(known, {}, () => load());
   }
 
@@ -144,7 +147,7 @@ function card(account, quota, status, act) {
       !needs && button("login", "Sign in again"),
       button("rename", "Rename"),
       button("logout", "Sign out", undefined, { class: "danger" })),
-    account.configured && h("p", { class: "sub" }, h("a", { href: "#settings/providers" }, "Change it in the settings")));
+    account.configured && h("p", { class: "sub" }, h("a", { href: "#/settings/providers" }, "Change it in the settings")));
 }
 
 function windows(quota) {

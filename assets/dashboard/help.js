@@ -14,7 +14,7 @@ export function helpSection() {
     try {
       if (!pages) pages = (await api.get("/admin/help")).pages;
       const chosen = pages.some((page) => page.name === name) ? name : pages[0] && pages[0].name;
-      fill(list, pages.map((page) => h("a", { href: `#help/${page.name}`, "data-key": page.name,
+      fill(list, pages.map((page) => h("a", { href: `#/help/${page.name}`, "data-key": page.name,
         "aria-current": page.name === chosen ? "page" : null }, page.title || page.name)));
       if (!chosen) {
         fill(article, h("p", { class: "note" }, "No help is shipped with this build."));
@@ -35,5 +35,5 @@ export function helpSection() {
 function pageLink(target, pages) {
   if (/^https:\/\//.test(target)) return target;
   const match = /^([a-z0-9_-]+)\.md(?:#.*)?$/.exec(target);
-  return match && pages.some((page) => page.name === match[1]) ? `#help/${match[1]}` : "";
+  return match && pages.some((page) => page.name === match[1]) ? `#/help/${match[1]}` : "";
 }

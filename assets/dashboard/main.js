@@ -78,7 +78,7 @@ const built = new Map();
 
 function showSection() {
   if (!api.token()) return;
-  const [name, ...rest] = location.hash.slice(1).split("/");
+  const [name, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
   const found = SECTIONS.find((section) => section[0] === name) || SECTIONS[0];
   const [id, title, make] = found;
   if (!built.has(id)) {
@@ -156,7 +156,7 @@ function showClosed(reason) {
 async function start() {
   theme();
   fill(document.getElementById("nav"), SECTIONS.map(([id, title]) =>
-    h("a", { href: `#${id}`, data: { section: id } }, title)));
+    h("a", { href: `#/${id}`, data: { section: id } }, title)));
   document.getElementById("leave").addEventListener("click", () => api.leave().catch(() => {}));
   document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault();

@@ -44,7 +44,7 @@ export function modelsSection(app) {
     number.textContent = rows.length ? `${count(found.length)} of ${count(rows.length)} names` : "";
     if (!rows.length) {
       fill(nothing, empty("No model is known yet.", h("p", {}, "Models appear when an account has told which it has."),
-        h("p", { class: "actions" }, h("a", { class: "button", href: "#accounts" }, "Accounts"))));
+        h("p", { class: "actions" }, h("a", { class: "button", href: "#/accounts" }, "Accounts"))));
     } else fill(nothing, found.length ? "" : h("p", { class: "note" }, "Nothing matches."));
     fill(body, found.slice(0, shown).map((row) => modelRow(row, app)));
   }

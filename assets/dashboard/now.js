@@ -157,6 +157,6 @@ function welcome(app) {
       demo ? ", or try the demo:" : "."),
     demo && h("pre", { tabindex: "0" }, line),
     h("p", { class: "actions" }, demo && copyButton(line, "Copy the command"),
-      h("a", { class: "button", href: "#models" }, "Try a model here"),
-      demo && h("a", { class: "button", href: "#accounts" }, "Add an account")));
+      h("a", { class: "button", href: "#/models" }, "Try a model here"),
+      demo && h("a", { class: "button", href: "#/accounts" }, "Add an account")));
 }

@@ -49,7 +49,7 @@ export function settingsSection() {
   function section(name, schema) {
     const model = resolve(schema);
     const body = model.properties ? inputs(model, data.values[name], [name]) : services();
-    return h("fieldset", { id: `settings-${name}` }, h("legend", {}, TITLES[name] || name),
+    return h("fieldset", { id: `settings-${name}` }, h("legend", {}, h("h2", {}, TITLES[name] || name)),
       h("p", { class: "sub" }, (model.description || schema.description || "").split("\n")[0]), body);
   }
 

@@ -41,7 +41,7 @@ export function signIn(known, wanted, done) {
     draw();
     fill(place, known.providers.length > 8 && search, list,
       h("p", { class: "sub" }, "Any other server that speaks one of the four dialects is named in the ",
-        h("a", { href: "#help/settings", onclick: () => shown.close() }, "settings"), "."));
+        h("a", { href: "#/help/settings", onclick: () => shown.close() }, "settings"), "."));
   }
 
   function chooseWay(provider) {

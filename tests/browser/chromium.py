@@ -207,5 +207,9 @@ class Page:
     async def shoot(self, file, *, whole=True):
         """Write a picture of the page."""
         got = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
-        Path(file).write_bytes(base64.b64decode(got["data"]))
+        await asyncio.to_thread(_write, Path(file), base64.b64decode(got["data"]))
+
+
+def _write(file, content):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)

@@ -1,0 +1,452 @@
+"""The dashboard in a headless browser, over the whole program."""
+
+import asyncio
+import contextlib
+import os
+from dataclasses import replace
+
+import pytest
+
+from app.providers.signin import CodeSignIn, DeviceSignIn, Listen, SecretSignIn
+from tests.accounts import services
+from tests.browser.conftest import PICTURES
+from tests.browser.site import LONG, site
+from tests.server.desk import free_port
+from tests.server.running import SAY, Server
+
+pytestmark = [pytest.mark.gui, pytest.mark.gen_test(timeout=90)]
+
+SECTIONS = ("now", "accounts", "models", "keys", "settings", "logs", "help")
+TITLES = {"help": "Routes"}
+SETTINGS = """\
+# What the house needs.
+providers:
+  local:
+    kind: compatible
+    dialect: openai_chat
+    base_url: http://127.0.0.1:9/v1
+    api_key: sk-secret-of-the-file
+    models: [m1]
+"""
+REFUSED = "Failed to load resource"
+"""What the browser notes of each answer with a status from 400 on, wanted or not."""
+
+
+@contextlib.asynccontextmanager
+async def opened(chromium, home, settings="", *, size=(1280, 900), dark=False, **options):
+    """The program, and a page of its dashboard with a session."""
+    async with site(home, settings, **options) as running, chromium.page() as page:
+        await page.size(*size, dark=dark)
+        await page.go(running.ticket_url)
+        await page.until("document.querySelector('#state .state-name')")
+        yield running, page
+
+
+async def show(page, section):
+    await page.run(f"location.hash = '{section}'; return 1")
+    await page.until(f"document.querySelector('#section-{section}')")
+    title = TITLES.get(section, section.capitalize())
+    await page.until(
+        f"[...document.querySelectorAll('h1, h2')].some((e) => e.textContent.trim() === '{title}')"
+    )
+
+
+async def violations(page):
+    return await page.run(
+        """
+        const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"];
+        const found = await axe.run(document, { runOnly: rules, resultTypes: ["violations"] });
+        return found.violations.map((v) =>
+          `${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.target} ${n.failureSummary}`).join("; ")}`);
+        """
+    )
+
+
+async def fill_with_requests(server):
+    for model in ("demo-chat", "demo-tools", "demo-error-429"):
+        body = SAY | {"model": model, "stream": True}
+        agent = {"User-Agent": f"claude-cli/2.0 ({LONG})"}
+        await server.post("/v1/chat/completions", body, agent)
+
+
+@pytest.mark.parametrize("accounts", [0, 1, 10])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_every_section_fits_and_keeps_nobody_out(
+    chromium, axe, pictures, tmp_path, accounts, dark
+):
+    async with opened(chromium, tmp_path, SETTINGS if accounts else "", accounts=accounts) as (
+        running,
+        page,
+    ):
+        await page.call("Page.setBypassCSP", enabled=True)  # for axe, not for the page's own code
+        await page.run(axe)
+        named = os.environ.get(PICTURES)
+        if accounts:
+            await fill_with_requests(Server(running))
+            await running.create_key(b'{"label": "laptop"}')
+        faults = []
+        for section in SECTIONS:
+            await show(page, section)
+            for width in (1280, 768, 360):
+                await page.size(width, 900, dark=dark)
+                wide = await page.run("return document.documentElement.scrollWidth")
+                if wide > width:
+                    faults.append(f"{section} is {wide} wide on {width}")
+                if accounts != 10 and not named:
+                    continue
+                name = f"{accounts}-{section}-{width}-{'dark' if dark else 'light'}.png"
+                await page.shoot(pictures / name, whole=False)
+            if accounts != 1:
+                faults += [f"{section}: {found}" for found in await violations(page)]
+        assert faults == []
+        assert page.faults == []
+
+
+async def test_dialogs_keep_nobody_out(chromium, axe, tmp_path):
+    async with opened(chromium, tmp_path, providers=made_up()) as (running, page):
+        await page.call("Page.setBypassCSP", enabled=True)
+        await page.run(axe)
+        await fill_with_requests(Server(running))
+        faults = []
+        for dark in (False, True):
+            await page.size(360, 800, dark=dark)
+            for section, button in (
+                ("accounts", "Add account"),
+                ("keys", "New key"),
+                ("models", "Try demo-chat"),
+                ("now", "demo-chat"),
+            ):
+                await show(page, section)
+                await page.press(button)
+                await page.until("document.querySelector('dialog[open]')")
+                faults += [f"{button}: {found}" for found in await violations(page)]
+                await page.press("Close")
+        assert faults == []
+
+
+async def test_ticket_opens_once_and_the_session_outlives_a_reload(chromium, tmp_path):
+    async with opened(chromium, tmp_path) as (running, page):
+        assert await page.run("return location.hash + document.cookie") == ""
+        await page.call("Page.reload")
+        await page.until("document.querySelector('#state .state-name')")
+        kept = await page.run("return JSON.stringify({...localStorage})")
+        assert kept == "{}"
+        await page.press("Leave")
+        await page.see("Open the dashboard from Dragoman")
+        assert len(running.sessions) == 0
+        await page.call("Page.reload")
+        await page.see("dragoman open")
+
+
+async def test_used_ticket_says_so(chromium, tmp_path):
+    async with site(tmp_path) as running, chromium.page() as page:
+        url = running.ticket_url
+        running.sessions.redeem(url.partition("=")[2])
+        await page.go(url)
+        await page.see("This ticket was used already")
+        assert all(REFUSED in fault for fault in page.faults)
+
+
+async def test_running_request_is_seen_with_what_is_known_of_it(chromium, tmp_path):
+    async with opened(chromium, tmp_path) as (running, page):
+        await page.see("No request has come yet.")
+        body = SAY | {"model": "demo-slow", "stream": True}
+        call = asyncio.ensure_future(
+            Server(running).post("/v1/chat/completions", body, {"User-Agent": "claude-cli/2.0"})
+        )
+        await page.until("document.querySelector('tr.running')")
+        await page.until("document.querySelector('tr.running').innerText.includes('≈')")
+        row = await page.run("return document.querySelector('tr.running').innerText")
+        assert "claude-cli/2.0" in row
+        assert "demo/demo" in row
+        await page.press("demo-slow")
+        await page.see("Why there")
+        call.cancel()
+        await page.until("document.querySelector('dialog').innerText.includes('Client left')")
+        await page.key("Escape", number=27)
+        await page.until("!document.querySelector('dialog')")
+        assert page.faults == []
+
+
+async def test_failed_request_shows_why(chromium, tmp_path):
+    async with opened(chromium, tmp_path) as (running, page):
+        body = SAY | {"model": "demo-error-429"}
+        await Server(running).post("/v1/chat/completions", body)
+        await page.until("document.querySelector('tr.failed')")
+        await page.press("demo-error-429")
+        await page.see("Attempts that failed")
+
+
+def made_up():
+    listen = Listen(free_port(), "/callback")
+    ways = {
+        "browser": CodeSignIn(services.begin, services.finish, listen),
+        "device": DeviceSignIn(services.device),
+        "key": SecretSignIn("API key", services.secret),
+    }
+    web = replace(services.WEB, sign_ins=ways, hosts=services.WEB.hosts | {"api.web.test"})
+    strict = replace(services.STRICT, sign_ins={"key": ways["key"]})
+    return {"web": web, "strict": strict}
+
+
+async def choose(page, title):
+    await page.until(
+        "[...document.querySelectorAll('.choice')].find((e) => "
+        f"e.textContent.startsWith('{title}') && (e.click(), true))"
+    )
+
+
+async def test_account_is_added_by_device_code(chromium, tmp_path):
+    async with opened(chromium, tmp_path, providers=made_up()) as (running, page):
+        typed = asyncio.Event()
+
+        async def sleep(_seconds):
+            await typed.wait()
+
+        async def answer(request):
+            if request.url.endswith("/device"):
+                return services.granted(user_code="WDJB-MJHT")
+            return services.granted(1)
+
+        running.answer = answer
+        object.__setattr__(running.desk.driver, "sleep", sleep)  # it waits five seconds by itself
+        await show(page, "accounts")
+        await page.press("Add account")
+        await choose(page, "Web")
+        await page.press("Sign in with a code")
+        await page.see("WDJB-MJHT")
+        await page.see("Copy the code")
+        typed.set()
+        await page.see("is signed in as web-1@example.org (plus).")
+        await page.press("Done")
+        await page.until("document.querySelector('.card')")
+        assert "web-1@example.org · plus" in await page.text()
+        assert page.faults == []
+
+
+async def test_account_is_added_by_pasting_what_the_page_gave(chromium, tmp_path):
+    async with opened(chromium, tmp_path, providers=made_up()) as (running, page):
+
+        async def answer(request):
+            return services.granted(1)
+
+        running.answer = answer
+        await show(page, "accounts")
+        await page.press("Add account")
+        await choose(page, "Web")
+        await page.press("Sign in in the browser")
+        link = await page.until("document.querySelector('dialog a.primary').href")
+        assert link.startswith("https://web.test/authorize?")
+        await page.press("Paste the code or the address instead")
+        await page.type("dialog form input", "?")
+        await page.press("Continue")
+        await page.until("document.querySelector('dialog .error:not([hidden])')")
+        state = link.partition("state=")[2]
+        await page.type("dialog form input", f"the-code#{state}")
+        await page.press("Continue")
+        await page.see("is signed in as web-1@example.org")
+
+
+async def test_consent_comes_before_the_sign_in_and_actions_work(chromium, tmp_path):
+    async with opened(chromium, tmp_path, providers=made_up()) as (running, page):
+
+        async def answer(request):
+            return services.granted(1)
+
+        running.answer = answer
+        await show(page, "accounts")
+        await page.press("Add account")
+        await choose(page, "Strict")
+        await page.see(services.CONSENT.text)
+        assert await page.run("return document.querySelector('.signin button.primary').disabled")
+        await page.run("document.querySelector('.consent input').click(); return 1")
+        await page.press("Enter API key")
+        await page.type("dialog form input", "not one")
+        await page.press("Sign in")
+        await page.see("is no key")
+        await page.type("dialog form input", "the-key")
+        await page.press("Sign in")
+        await page.see("is signed in")
+        await page.press("Done")
+        (record,) = running.desk.book.records()
+        assert record.consent == services.CONSENT.version
+        await page.press(f"Pause: {record.label}")
+        await page.press(f"Use again: {record.label}")
+        await page.press(f"Rename: {record.label}")
+        await page.type("dialog form input", "mine")
+        await page.press("Rename")
+        await page.press("Sign out: mine")
+        await page.press("Sign out")
+        await page.see("No account yet.")
+        assert running.desk.book.records() == ()
+
+
+async def test_closing_the_dialog_ends_the_sign_in(chromium, tmp_path):
+    async with opened(chromium, tmp_path, providers=made_up()) as (running, page):
+        await show(page, "accounts")
+        await page.press("Add account")
+        await choose(page, "Strict")
+        await page.run("document.querySelector('.consent input').click(); return 1")
+        await page.press("Enter API key")
+        await page.type("dialog form input", "x")
+        states = {f.state for f in running.desk.logins.flows()}
+        assert states == {"waiting"}
+        await page.press("Close")
+        async with asyncio.timeout(10):
+            await page.until("!document.querySelector('dialog')")
+            await page.run("await fetch('/healthz'); return 1")
+        assert {f.state for f in running.desk.logins.flows()} <= {"cancelled"}
+
+
+async def test_models_are_found_and_tried(chromium, tmp_path):
+    async with opened(chromium, tmp_path) as (_, page):
+        await show(page, "models")
+        await page.see("demo-think")
+        await page.type("#section-models input", "demo chat")
+        await page.see("1 of ")
+        await page.press("Try demo-chat")
+        await page.type("dialog textarea", "What did you understand?")
+        await page.press("Send")
+        await page.until("document.querySelector('.answer').textContent.includes('understand')")
+        assert "provider demo" in await page.text()
+        assert page.faults == []
+
+
+async def test_key_is_shown_once_and_revoked(chromium, tmp_path):
+    async with opened(chromium, tmp_path) as (running, page):
+        await show(page, "keys")
+        await page.press("New key")
+        await page.type("dialog input", "laptop <b>")
+        await page.press("Create")
+        key = await page.until("document.querySelector('.code.small').textContent")
+        assert key.startswith("dg-")
+        await page.press("Close")
+        await page.see("laptop <b>")
+        assert key not in await page.text()
+        await page.press("Revoke laptop <b>")
+        await page.press("Revoke")
+        await page.see("revoked")
+        (record,) = await running.list_keys()
+        assert record.revoked_at is not None
+
+
+async def test_settings_are_saved_with_comments_and_faults_beside_the_field(chromium, tmp_path):
+    async with opened(chromium, tmp_path, SETTINGS) as (running, page):
+        await show(page, "settings")
+        label = "[...document.querySelectorAll('label')].find((e) => e.textContent === '{}')"
+        await page.until(label.format("aliases"))
+        await page.run(f"{label.format('aliases')}.parentElement.id = 'aliases'; return 1")
+        await page.run(f"{label.format('port')}.parentElement.id = 'port'; return 1")
+        await page.type("#aliases textarea", "fast = m1")
+        await page.type("#port input", "99999")
+        await page.press("Save")
+        await page.until("document.querySelector('#port .error:not([hidden])')")
+        assert running.located.path.read_text() == SETTINGS
+        await page.type("#port input", "8317")
+        await page.press("Save")
+        await page.see("Saved.")
+        text = running.located.path.read_text()
+        assert text.startswith("# What the house needs.")
+        assert running.config.models.aliases == {"fast": "m1"}
+        locked = "[...document.querySelectorAll('.locked label')].map((e) => e.textContent)"
+        names = await page.run(f"return {locked}")
+        assert {"base_url", "api_key", "credential_command", "proxy", "rules"} <= set(names)
+        assert "secret-of-the-file" not in await page.run("return document.body.innerHTML")
+        assert all(REFUSED in fault for fault in page.faults)
+
+
+async def test_log_lines_appear_as_they_come(chromium, tmp_path):
+    async with opened(chromium, tmp_path) as (running, page):
+        await show(page, "logs")
+        running.lines.handle(_record("<img src=x onerror=alert(1)> words"))
+        await page.see("<img src=x onerror=alert(1)> words")
+        await page.type("#section-logs input[type=search]", "nothing like it")
+        await page.see("Nothing matches.")
+
+
+def _record(text):
+    import logging
+
+    return logging.LogRecord("dragoman.test", logging.WARNING, "f", 1, text, (), None)
+
+
+async def test_help_pages_lead_to_each_other(chromium, tmp_path):
+    async with opened(chromium, tmp_path) as (_, page):
+        await show(page, "help")
+        await page.press("Settings", "document.querySelector('.pages')")
+        await page.until("document.querySelector('.prose h2').textContent === 'Settings'")
+        assert "```" not in await page.text()
+
+
+async def test_markdown_never_becomes_more_than_text_and_links(chromium, tmp_path):
+    async with opened(chromium, tmp_path) as (_, page):
+        found = await page.run(
+            r"""
+            const { render } = await import("/admin/static/markdown.js");
+            const text = [
+              "# A *title*", "", "<script>alert(1)</script> <img src=x onerror=alert(1)>", "",
+              "[a](javascript:alert(1)) [b](https://example.org/x) [c](routes.md#x) `<i>`", "",
+              "| a | b |", "|---|---|", "| `x \\| y` | **z** |", "", "- one", "  - inner", "- two",
+              "", "```js", "<b>", "```", "1. first", "> said",
+            ].join("\n");
+            const box = document.createElement("div");
+            box.append(render(text, (to) => /^https:/.test(to) ? to : to.endsWith(".md#x") ? "#r" : ""));
+            return box.innerHTML;
+            """
+        )
+        assert "<h2>A <em>title</em></h2>" in found
+        assert "&lt;script&gt;alert(1)&lt;/script&gt; &lt;img" in found
+        assert "javascript" not in found
+        assert 'href="https://example.org/x" target="_blank" rel="noopener noreferrer"' in found
+        assert '<a href="#r">c</a>' in found
+        assert "<code>&lt;i&gt;</code>" in found
+        assert "<td><code>x | y</code></td><td><strong>z</strong></td>" in found
+        assert "<ul><li>one<ul><li>inner</li></ul></li><li>two</li></ul>" in found
+        assert "<code>&lt;b&gt;</code></pre>" in found
+        assert "<ol><li>first</li></ol><blockquote>said</blockquote>" in found
+
+
+async def test_colours_follow_the_system_until_one_is_chosen(chromium, tmp_path):
+    async with opened(chromium, tmp_path, dark=True) as (_, page):
+        ground = "return getComputedStyle(document.body).backgroundColor"
+        dark = await page.run(ground)
+        await page.size(1280, 900, dark=False)
+        light = await page.run(ground)
+        assert light != dark
+        await page.run(
+            "const s = document.getElementById('theme'); s.value = 'dark';"
+            "s.dispatchEvent(new Event('change')); return 1"
+        )
+        assert await page.run(ground) == dark
+        await page.call("Page.reload")
+        await page.until("document.querySelector('#state .state-name')")
+        assert await page.run(ground) == dark
+
+
+async def test_keyboard_alone_reaches_the_content_and_comes_back_from_a_dialog(chromium, tmp_path):
+    async with opened(chromium, tmp_path) as (_, page):
+        await show(page, "keys")
+        await page.key("Tab", number=9)
+        assert await page.run("return document.activeElement.className") == "skip"
+        await page.key("Enter", number=13)
+        assert await page.run("return document.activeElement.id") == "main"
+        await page.key("Tab", number=9)
+        assert await page.run("return document.activeElement.textContent") == "New key"
+        await page.key("Enter", number=13)
+        await page.until("document.querySelector('dialog[open]')")
+        await page.key("Escape", number=27)
+        await page.until("!document.querySelector('dialog')")
+        assert await page.run("return document.activeElement.textContent") == "New key"
+
+
+async def test_end_of_the_program_is_told(chromium, tmp_path):
+    async with opened(chromium, tmp_path) as (running, page):
+        await running.close()
+        await page.see("Connection lost, trying again")
+
+
+async def test_session_that_ends_closes_the_page(chromium, tmp_path):
+    async with opened(chromium, tmp_path) as (running, page):
+        running.sessions._sessions.clear()
+        await page.run("location.hash = 'keys'; return 1")
+        await page.see("This session has ended.")
