@@ -36,8 +36,8 @@ ORDER = (
     {"upstream", "ledger"},
     {"gateway", "clients"},
     {"server"},
-    {"serving"},
     {"service"},
+    {"serving"},
     {"desktop", "cli"},
     {"__main__"},
 )
