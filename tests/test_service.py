@@ -10,7 +10,11 @@ import time
 import pytest
 
 from app import log, service
+from app.accounts.account import Account
+from app.accounts.pace import SUBSCRIPTION, Pace
 from app.errors import AppError, ConfigError
+from app.providers import PROVIDERS
+from app.providers.quota import Quota, QuotaWindow
 from app.service import new_id
 from tests.gateway.scripted import CHAT_END, CHAT_START, chat_chunk, chat_whole
 from tests.server.running import (
@@ -451,6 +455,39 @@ async def test_demo_is_listed_only_while_there_is_no_account(tmp_path, settings,
         assert ("demo-chat" in ids) is listed
         reply = await server.post(CHAT, SAY)
         assert reply.status == (404 if "demo: false" in settings else 200)
+
+
+# Accounts
+
+
+async def test_pace_of_the_settings_is_in_force_and_follows_them(tmp_path):
+    async with unwatched(tmp_path, "providers: {codex: {pace: {at_once: 2}}}\n") as server:
+        pacer = server.service.gateway.pacer
+        codex = Account("codex/a", PROVIDERS["codex"], "a", "https://codex.test")
+        assert pacer.pace_of(codex) == Pace(2, SUBSCRIPTION.per_minute)
+        rewrite(server, "providers: {codex: {pace: {per_minute: 5}}}\n")
+        await server.service.reload()
+        assert pacer.pace_of(codex) == Pace(SUBSCRIPTION.at_once, 5)
+        rewrite(server, "{}\n")
+        await server.service.reload()
+        assert pacer.pace_of(codex) == SUBSCRIPTION
+
+
+async def test_window_that_is_used_up_is_named_to_clients(tmp_path):
+    settings = (
+        "providers:\n  openai: {api_key: sk-literal, base_url: 'http://127.0.0.1:9', models: [m]}\n"
+    )
+    async with unwatched(tmp_path, settings) as server:
+        service, now = server.service, time.time()
+        spent = QuotaWindow("5h", 100.0, now + 7_200, exhausted=True)
+        service.quotas.note("openai/openai-1", Quota((spent,), now, "headers"))
+        service.roster.pause("openai/openai-1", None, 7_200, "No.", now)
+        refused = await server.post(CHAT, SAY | {"model": "m"})
+        assert refused.status == 429
+        assert "openai-1: 5-hour window used up, back " in refused.json["error"]["message"]
+        (account,) = (await server.get("/v1/health")).json["providers"][0]["accounts"]
+        assert account["quota"]["left_percent"] == 0.0
+        assert account["since"] == pytest.approx(now)
 
 
 # Health

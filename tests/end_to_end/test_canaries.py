@@ -323,6 +323,10 @@ class World:
             "models",
             "logs -n 5000",
             "config check",
+            "doctor",
+            "doctor --json",
+            "login --import",
+            "login --import --json",
         ):
             self.command(*words.split())
         self.ask("POST", "/admin/accounts/claude%2Fclaude-200/refresh", {})
@@ -379,6 +383,16 @@ def test_a_canary_would_be_found_in_any_form(world):
 def test_no_answer_or_output_holds_a_secret(world):
     leaks = {where: world.canary.found_in(text) for where, text in world.told.items()}
     assert {where: slots for where, slots in leaks.items() if slots} == {}
+
+
+def test_people_are_told_what_is_wrong(world):
+    status = world.told["dragoman status"].decode()
+    assert status.count("could not be renewed") >= 2 * len(STATUSES)
+    doctor = {c["name"]: c for c in json.loads(world.told["dragoman doctor --json"])["checks"]}
+    assert doctor["vault"]["verdict"] == "ok"
+    assert doctor["sign-in claude/claude-200"]["verdict"] == "warning"
+    assert doctor["account literal/s200"]["verdict"] == "ok"
+    assert doctor["account literal/s401"]["verdict"] == "failed"
 
 
 def test_no_file_holds_a_secret(world):
