@@ -4,12 +4,13 @@ import pytest
 
 from app.errors import RequestError, UpstreamError
 from app.http import HttpRequest, Limits
+from app.providers.aistudio import SCHEME
 from app.upstream.relay import Relay, label_of, with_relay
 from app.upstream.relay_page import REPLACED
 from tests.fakes.basic import Answered, Clock, Ids, ScriptedSend
 from tests.upstream.pages import Socket, tell
 
-GET = HttpRequest("GET", "aistudio://home/v1beta/models?pageSize=5")
+GET = HttpRequest("GET", f"{SCHEME}home/v1beta/models?pageSize=5")
 
 
 class Scene:

@@ -5,6 +5,7 @@ import pytest
 
 from app.errors import RequestError, UpstreamError
 from app.http import HttpRequest, Limits
+from app.providers.aistudio import SCHEME
 from app.upstream.relay_page import REFUSED, Marks, Page
 from tests.fakes.basic import Clock, Ids
 from tests.upstream.pages import Socket, tell
@@ -12,7 +13,7 @@ from tests.upstream.pages import Socket, tell
 URL = "https://google.test/v1beta/models"
 POST = HttpRequest(
     "POST",
-    "aistudio://home/v1beta/models",
+    f"{SCHEME}home/v1beta/models",
     (("content-type", "application/json"), ("User-Agent", "dragoman"), ("x-secret", "s")),
     '{"é":1}'.encode(),
 )
