@@ -69,6 +69,8 @@ class AccountView:
     reason: str
     """Why it cannot serve; empty when it can."""
     until: float | None
+    since: float | None
+    """When it became so."""
     configured: bool
     """Written in the settings; else it was signed in to."""
     name: str = ""
@@ -415,6 +417,7 @@ class Desk:
             "state": state.health,
             "reason": state.reason,
             "until": state.until,
+            "since": state.since,
             "configured": self.book.is_configured(account.id),
             "order": account.order,
         }

@@ -480,6 +480,8 @@ def find(
         folder: look in this folder of CLIProxyAPI's and nowhere else.
     """
     if folder is not None:
+        if not folder.is_dir():
+            return Listing((), (Problem(str(folder), "there is no such folder"),))
         return _look(_in_folder(folder))
     listing = _look(_places(home, env, platform))
     found = [

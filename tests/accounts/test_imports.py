@@ -459,3 +459,29 @@ def test_depth_crashes_no_parser(parser):
     except imports.StrangeFile:
         return
     assert result == []
+
+
+# A folder that is named
+
+
+def test_only_the_named_folder_is_looked_into(home):
+    write(home, ".claude/.credentials.json", CLAUDE)
+    write(home, "auths/one.json", {"type": "codex", "access_token": "t", "email": "a@example.com"})
+    write(home, "auths/notes.txt", b"nothing")
+    listing = find(home, {"GEMINI_API_KEY": "k" * 20}, folder=home / "auths")
+    assert [one.key for one in listing.found] == ["cliproxyapi:one"]
+    assert listing.problems == ()
+
+
+def test_named_folder_that_is_not_there_is_told(home):
+    (problem,) = find(home, {}, folder=home / "nowhere").problems
+    assert (problem.path, problem.reason) == (str(home / "nowhere"), "there is no such folder")
+
+
+@pytest.mark.parametrize(
+    ("enterprise", "host"), [(None, ""), ("https://company.ghe.com", "company.ghe.com")]
+)
+def test_record_names_the_users_own_server(home, enterprise, host):
+    entry = {"type": "oauth", "refresh": "gho_synthetic", "enterpriseUrl": enterprise}
+    write(home, ".local/share/opencode/auth.json", {"github-copilot": entry})
+    assert only(home).record("copilot-1", NOW).host == host
