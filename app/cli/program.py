@@ -21,6 +21,7 @@ from app.cli import (
     models,
     quota,
     restart,
+    route,
     serve,
     shell_integration,
     start,
@@ -28,6 +29,7 @@ from app.cli import (
     stop,
     usage,
 )
+from app.cli.open import open_dashboard
 from app.cli.run import run as run_agent
 from app.cli.terminal import prepare, say, show_error
 from app.errors import AppError
@@ -62,6 +64,7 @@ def build() -> typer.Typer:
         models.models,
         quota.quota,
         usage.usage,
+        route.route,
         doctor.doctor,
         connect.connect,
         disconnect.disconnect,
@@ -69,6 +72,7 @@ def build() -> typer.Typer:
         shell_integration.shell_integration,
     ):
         program.command(short_help=_SHORT_HELP.get(command.__name__))(command)
+    program.command("open")(open_dashboard)
     program.add_typer(config.commands, name="config")
     program.add_typer(keys.commands, name="keys")
     return program

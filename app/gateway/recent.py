@@ -28,39 +28,33 @@ _CHARACTERS_PER_TOKEN = 4.0
 
 
 class _Request:
-    """One request: running while ``call`` is set."""
+    """One request: running while ``call`` is set.
 
-    __slots__ = (
-        "agent",
-        "at",
-        "began",
-        "call",
-        "characters",
-        "decoder",
-        "dialect",
-        "ended",
-        "first",
-        "outcome",
-        "sent",
-        "whole",
-    )
+    What most requests never change, or change late, stands in the class: every request is made
+    here while it waits.
+    """
+
+    dialect = ""
+    """The caller's, once it has ended."""
+    first = 0.0
+    """When the first piece of its answer went out."""
+    ended = 0.0
+    sent = 0
+    """Bytes."""
+    characters = 0
+    """Of text in the pieces that were looked at."""
+    decoder: StreamDecoder | None = None
 
     def __init__(
-        self, call: Call, outcome: Outcome, agent: str, at: float, began: float, watched: bool
+        self, call: Call, outcome: Outcome, agent: str, at: float, began: float, whole: bool
     ) -> None:
         self.call: Call | None = call
         self.outcome = outcome
         self.agent = agent
-        self.dialect: str = call.dialect.name
         self.at = at
         self.began = began
-        self.first = 0.0
-        self.ended = 0.0
-        self.sent = 0
-        self.characters = 0
-        self.whole = watched
+        self.whole = whole
         """Every piece was looked at, so that ``characters`` is the whole truth."""
-        self.decoder: StreamDecoder | None = None
 
 
 class Recent:
@@ -118,9 +112,12 @@ class Recent:
         if request is None:
             return
         request.ended = self._clock()
-        call, request.call, request.decoder = request.call, None, None
-        if not request.agent and call is not None:
-            request.agent = _user_agent(call.headers)
+        call = request.call
+        if call is not None:
+            request.dialect = call.dialect.name
+            request.agent = request.agent or _user_agent(call.headers)
+            request.call = None
+            request.decoder = None
         if outcome.read_usage is not None:
             outcome.tokens()
         self._finished.append(request)
@@ -169,15 +166,16 @@ class Recent:
         until = self._clock() if running else request.ended
         tokens = _tokens(request)
         failure = outcome.failure
-        agent = request.agent
-        if not agent and request.call is not None:
-            agent = _user_agent(request.call.headers)
+        agent, dialect = request.agent, request.dialect
+        if request.call is not None:
+            agent = agent or _user_agent(request.call.headers)
+            dialect = request.call.dialect.name
         return {
             "id": outcome.request_id,
             "at": request.at,
             "state": _state(outcome, running=running),
             "agent": agent[:100],
-            "dialect": request.dialect,
+            "dialect": dialect,
             "model": outcome.model[:200],
             "served": outcome.served,
             "account": outcome.account,

@@ -45,7 +45,16 @@ _TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
-_PAGES = ("routes", "routing", "settings", "errors", "architecture")
+_PAGES = (
+    "dashboard",
+    "accounts",
+    "routing",
+    "extensions",
+    "settings",
+    "errors",
+    "routes",
+    "architecture",
+)
 """Order of the help; pages that are added later come after these, by name."""
 
 

@@ -53,7 +53,9 @@ export function accountsSection(app) {
       return;
     }
     const status = new Map(((app.status && app.status.accounts) || []).map((a) => [a.id, a]));
-    fill(cards, known.accounts.map((account) => card(account, quotas.get(account.id), status.get(account.id), act)));
+    const consents = new Map(known.providers.map((provider) => [provider.id, provider.consent]));
+    fill(cards, known.accounts.map((account) =>
+      card(account, quotas.get(account.id), status.get(account.id), consents.get(account.provider), act)));
   }
 
   async function act(account, name, body) {
@@ -64,6 +66,8 @@ export function accountsSection(app) {
       }
       if (name === "rename") {
         await rename(account);
+      } else if (name === "consent") {
+        await agree(account, body);
       } else if (name === "logout") {
         const sure = await confirmed(`Sign out of ${account.label}?`,
           "Its sign-in is revoked where the service can do that, and deleted here. Requests then go to the other accounts.", "Sign out");
@@ -78,6 +82,25 @@ export function accountsSection(app) {
       toast(error.message, true);
     }
     await load();
+  }
+
+  async function agree(account, consent) {
+    await new Promise((resolve) => {
+      const fault = h("p", { class: "note bad", role: "alert", hidden: true });
+      const shown = dialog(`Use ${account.label}?`, h("div", { class: "note warn" },
+        h("p", {}, consent.text), h("p", {}, sentence(consent.instead))), fault,
+      h("div", { class: "actions" }, h("button", { type: "button", onclick: () => shown.close() }, "Cancel"),
+        h("button", { type: "button", class: "primary", onclick: async () => {
+          try {
+            await api.post(`${path(account)}/consent`, { version: consent.version });
+            shown.close();
+          } catch (error) {
+            fault.textContent = error.message;
+            fault.hidden = false;
+          }
+        } }, "I have read this and turn it on")));
+      shown.addEventListener("close", resolve);
+    });
   }
 
   async function rename(account) {
@@ -116,7 +139,7 @@ function path(account) {
   return `/admin/accounts/${account.id.split("/").map(encodeURIComponent).join("/")}`;
 }
 
-function card(account, quota, status, act) {
+function card(account, quota, status, consent, act) {
   const state = account.paused ? "paused" : account.state;
   const needs = Boolean(status && status.needs_sign_in);
   const kind = state === "ready" ? "good" : state === "cooling" || state === "paused" ? "warn" : state === "disabled" ? "" : "bad";
@@ -140,6 +163,7 @@ function card(account, quota, status, act) {
       account.renewing ? "renewing now" : account.next_renewal_at ? `renewed ${when(account.next_renewal_at)}` : "",
     ].filter(Boolean).join(" · ")),
     signedIn && h("div", { class: "actions" },
+      consent && state === "unusable" && button("consent", "Read the terms", consent, { class: "primary" }),
       needs && button("login", "Sign in again", undefined, { class: "primary" }),
       !account.primary && button("primary", "Ask first", {}),
       account.paused ? button("resume", "Use again", {}) : button("pause", "Pause", { paused: true }),

@@ -94,6 +94,7 @@ function showSection() {
   document.title = `${title} · Dragoman`;
   if (main.firstElementChild !== section.element) {
     main.replaceChildren(section.element);
+    scrollTo(0, 0);
     document.querySelector("#nav a[aria-current]").scrollIntoView({ block: "nearest", inline: "center" });
   }
   if (section.show) section.show(rest.map(decodeURIComponent).join("/"));

@@ -17,7 +17,7 @@ from tests.server.running import SAY, Server
 pytestmark = [pytest.mark.gui, pytest.mark.gen_test(timeout=90)]
 
 SECTIONS = ("now", "accounts", "models", "keys", "settings", "logs", "help")
-TITLES = {"help": "Routes"}
+TITLES = {"help": "The dashboard"}
 SETTINGS = """\
 # What the house needs.
 providers:
@@ -279,6 +279,18 @@ async def test_consent_comes_before_the_sign_in_and_actions_work(chromium, tmp_p
         await page.press("Sign out")
         await page.see("No account yet.")
         assert running.desk.book.records() == ()
+
+
+async def test_terms_that_were_never_agreed_to_are_read_on_the_card(chromium, tmp_path):
+    async with opened(chromium, tmp_path, providers=made_up()) as (running, page):
+        record = services.record("strict-1", "strict", consent="", consented_at=0.0)
+        await running.desk.book.put(record)
+        await show(page, "accounts")
+        await page.press("Read the terms: strict-1")
+        await page.see(services.CONSENT.text)
+        await page.press("I have read this and turn it on")
+        await page.until("document.querySelector('.card .pill.good')")
+        assert running.desk.book.get("strict/strict-1").consent == services.CONSENT.version
 
 
 async def test_closing_the_dialog_ends_the_sign_in(chromium, tmp_path):

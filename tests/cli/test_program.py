@@ -15,6 +15,7 @@ COMMANDS = (
     "accounts",
     "models",
     "quota",
+    "open",
     "usage",
     "doctor",
     "connect",

@@ -271,7 +271,7 @@ async def test_help_is_the_shipped_documentation(home):
     async with site(home) as running:
         client = Client(running)
         pages = (await client.admin("GET", "/admin/help")).json["pages"]
-        assert pages[0] == {"name": "routes", "title": "Routes"}
+        assert pages[0] == {"name": "dashboard", "title": "The dashboard"}
         assert {page["name"] for page in pages} == {
             file.stem for file in asset("docs").glob("*.md")
         }
