@@ -165,7 +165,7 @@ class Gateway(Resources):
                     if not work.own_sign_in:
                         self.settle(candidate, result.failure)
                     if work.conversation and result.failure is None:
-                        self.affinity.bind(work.conversation, candidate.account.id)
+                        self._bind(work.conversation, candidate, turns)
                     outcome.failure = result.failure
                     return
                 if not work.own_sign_in:
@@ -181,6 +181,14 @@ class Gateway(Resources):
         await self._refuse(
             work.call, sink, outcome, failure, kept, work.peek.variant, own=work.own_sign_in
         )
+
+    def _bind(self, conversation: str, candidate: Candidate, turns: Turns) -> None:
+        """Keep a conversation with the account that served it, where its prompt cache is now.
+
+        An account that only helped out while the conversation's own had no room does not get it.
+        """
+        if not (turns.passed_over and self.affinity.get(conversation)):
+            self.affinity.bind(conversation, candidate.account.id)
 
     async def _attempt(
         self,

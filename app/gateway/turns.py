@@ -33,7 +33,16 @@ class Turns:
         paced: False for a call that goes on with the caller's own sign-in.
     """
 
-    __slots__ = ("_gateway", "_labels", "_left", "_model", "_paced", "_permit", "refusal")
+    __slots__ = (
+        "_gateway",
+        "_labels",
+        "_left",
+        "_model",
+        "_paced",
+        "_permit",
+        "passed_over",
+        "refusal",
+    )
 
     def __init__(
         self,
@@ -50,6 +59,8 @@ class Turns:
         self._labels = show_labels
         self._paced = paced
         self._permit: Permit | None = None
+        self.passed_over = False
+        """Whether a better candidate had no room for a moment."""
         self.refusal: AppError | None = None
         """Why candidates were left over that were never asked; set when there are no more turns."""
 
@@ -72,6 +83,7 @@ class Turns:
         for place, candidate in enumerate(self._left):
             permit = self._gateway.pacer.claim(candidate.account)
             if permit is False:
+                self.passed_over = True
                 continue
             if permit is not True:
                 self._permit = permit

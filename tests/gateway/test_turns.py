@@ -83,6 +83,20 @@ async def test_second_call_goes_to_the_next_account_with_room():
     assert running(held.desk) == running(held.desk, "plan/two") == 0
 
 
+async def test_conversation_stays_with_its_account_when_another_only_helped_out():
+    held = Held(plan("one"), plan("two"))
+    held.desk.answers(*[GOOD] * 4)
+    talk = BODY | {"prompt_cache_key": "talk"}
+    held.go.set()
+    await held.desk.ask(talk)
+    held.go.clear()
+    (_, first), (_, second) = await begin(held.desk, talk), await begin(held.desk, talk)
+    held.go.set()
+    await asyncio.gather(first, second)
+    await held.desk.ask(talk)
+    assert held.asked == ["one", "one", "two", "one"]
+
+
 async def test_without_room_a_call_waits_and_then_goes_on():
     held = Held(plan())
     held.desk.answers(GOOD, GOOD)
