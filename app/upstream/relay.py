@@ -28,16 +28,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from app.accounts.account import Account
 from app.accounts.book import check_label
 from app.errors import RequestError, UpstreamError
 from app.http import HttpReply, HttpRequest, Limits, Send, StreamedReply
+from app.keys import KeyRecord
 from app.providers.aistudio import AISTUDIO, SCHEME, SITE
 from app.upstream.relay_page import REPLACED, Marks, Page, PageSocket
 
-__all__ = ["PageView", "Relay", "label_of", "with_relay"]
+__all__ = ["PageView", "Relay", "label_of", "relay_labels", "with_relay"]
 
 _log = logging.getLogger("dragoman.upstream")
 
@@ -84,6 +86,22 @@ def label_of(account: str) -> str:
             hint="A relay key names one: `dragoman keys create --relay aistudio/home`.",
             code="invalid_label",
         ) from error
+
+
+def relay_labels(keys: Iterable[KeyRecord], now: float) -> tuple[str, ...]:
+    """Return the labels of the accounts that keys let pages connect for.
+
+    Args:
+        keys: all keys there are.
+        now: epoch seconds UTC.
+    """
+    labels: dict[str, None] = {}
+    for key in keys:
+        if key.kind == "relay" and key.state(now) == "active":
+            for account in key.accounts or ():
+                with suppress(RequestError):  # another service's: refused when a page comes
+                    labels[label_of(account)] = None
+    return tuple(labels)
 
 
 def with_relay(send: Send, relay: Relay) -> Send:

@@ -4,8 +4,9 @@ import pytest
 
 from app.errors import RequestError, UpstreamError
 from app.http import HttpRequest, Limits
+from app.keys import KeyRecord
 from app.providers.aistudio import SCHEME
-from app.upstream.relay import Relay, label_of, with_relay
+from app.upstream.relay import Relay, label_of, relay_labels, with_relay
 from app.upstream.relay_page import REPLACED
 from tests.fakes.basic import Answered, Clock, Ids, ScriptedSend
 from tests.upstream.pages import Socket, tell
@@ -39,6 +40,23 @@ def test_other_accounts_have_no_page(account):
     with pytest.raises(RequestError) as caught:
         label_of(account)
     assert caught.value.code == "invalid_label"
+
+
+def test_accounts_are_those_of_the_relay_keys_in_force():
+    def key(kind, *accounts, **more):
+        return KeyRecord("id", "label", kind, "sha", 1.0, accounts=accounts or None, **more)
+
+    keys = [
+        key("relay", "aistudio/work"),
+        key("relay", "home"),
+        key("relay", "aistudio/home"),
+        key("relay", "claude/x"),
+        key("relay", "old", expires_at=5.0),
+        key("relay", "gone", revoked_at=5.0),
+        key("client", "aistudio/client"),
+        key("admin"),
+    ]
+    assert relay_labels(keys, 10.0) == ("work", "home")
 
 
 async def test_other_addresses_are_handed_on():
