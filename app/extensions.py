@@ -65,6 +65,8 @@ class Guard:
     last: str = ""
     """The last failure, with its place."""
     slow: int = 0
+    """How often others had to wait for it."""
+    clock: Callable[[], float] = time.perf_counter
 
     def run(self, call: Callable[[], _T]) -> _T:
         """Call foreign code.
@@ -73,7 +75,7 @@ class Guard:
             FactsMissing: it failed, or asked for what cannot be had; the text says how.
             TokensWanted: it asks for the number of tokens.
         """
-        began = time.perf_counter()
+        began = self.clock()
         try:
             return call()
         except (TokensWanted, FactsMissing):
@@ -82,7 +84,7 @@ class Guard:
             self.failed(f"{type(error).__name__}: {error} ({_place(error, self.source)})", error)
             raise FactsMissing(f"{self.kind} {self.name} failed: {self.last}") from error
         finally:
-            spent = time.perf_counter() - began
+            spent = self.clock() - began
             if spent > _SLOW_S:
                 self._was_slow(spent)
 

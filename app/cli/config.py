@@ -145,13 +145,14 @@ def _write_first(path: Path) -> None:
 
 def _check(located: Located, *, as_json: bool) -> bool:
     """Print what is wrong and what should be better; return whether nothing is wrong."""
-    from app.cli.settings import load_checked
+    from app.cli.settings import doubts, load_checked
     from app.config import warnings
 
     found: ConfigError | None = None
     advice: tuple[str, ...] = ()
     try:
         advice = warnings(load_checked(located, os.environ), os.environ)
+        advice += doubts(located, os.environ)
     except ConfigError as error:
         found = error
     if as_json:

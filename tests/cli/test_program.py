@@ -17,6 +17,7 @@ COMMANDS = (
     "quota",
     "open",
     "usage",
+    "route",
     "doctor",
     "connect",
     "disconnect",
@@ -24,7 +25,7 @@ COMMANDS = (
     "shell-integration",
 )
 GROUPS = {
-    "config": ("init", "check", "path", "edit", "reload", "schema"),
+    "config": ("init", "check", "path", "edit", "reload", "schema", "import"),
     "keys": ("create", "list", "revoke"),
 }
 EVERY = (

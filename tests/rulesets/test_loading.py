@@ -4,7 +4,7 @@ from app.configtext import load
 from app.providers import PROVIDERS
 from app.routing.checks import Known, known_of
 from app.routing.rules import NO_RULES
-from app.rulesets.loading import load_rules
+from app.rulesets.loading import load_routing, load_rules
 from tests.routing.accounts import account, catalog
 
 TEXT = """\
@@ -70,3 +70,47 @@ def test_custom_rules_are_compiled_in():
 def test_no_rules_are_no_trouble(text):
     found = load_rules(load(text, "f", {}).models, Known(), {}, text=text, file="f")
     assert (found.problems, found.doubts, found.rules) == ((), (), NO_RULES)
+
+
+# Everything at once, with extensions.
+
+
+def routing(tmp_path, text, **fields):
+    file = tmp_path / "config.yaml"
+    accounts = [account("openai/work")]
+    fields = {"complete": True, "text": text, "file": str(file)} | fields
+    known = catalog({"openai/work": ["gpt-5"]}.items())
+    return load_routing(load(text, str(file), {}), accounts, known, PROVIDERS, **fields)
+
+
+def test_rules_use_what_extensions_bring(tmp_path):
+    (tmp_path / "own.py").write_text("RULES = {'own': lambda facts: True}\n")
+    (tmp_path / "own.py").chmod(0o600)
+    text = "models: {extensions: [own.py], rules: [{when: {rule: own}, then: {model: gpt-5}}]}"
+    found = routing(tmp_path, text)
+    assert found.problems == ()
+    assert len(found.rules.rules) == 1
+    assert found.extensions.health()[0]["name"] == "own"
+
+
+def test_a_broken_extension_is_the_one_fault_reported_of_it(tmp_path):
+    (tmp_path / "own.py").write_text("1 / 0\n")
+    (tmp_path / "own.py").chmod(0o600)
+    text = (
+        "models: {extensions: [own.py], hooks: [h],"
+        " rules: [{when: {any: [{rule: own}]}, then: {model: nowhere}}]}"
+    )
+    found = routing(tmp_path, text)
+    assert [(p.line, p.key) for p in found.problems] == [
+        (1, "models.extensions[0]"),
+        (1, "models.rules[0].then.model"),
+    ]
+    assert found.rules == NO_RULES
+
+
+def test_names_that_no_extension_has_are_faults(tmp_path):
+    text = "models: {hooks: [h], rules: [{when: {not: {rule: own}}, then: {model: gpt-5}}]}"
+    assert [p.key for p in routing(tmp_path, text).problems] == [
+        "models.hooks[0]",
+        "models.rules[0].when.not.rule",
+    ]
