@@ -21,7 +21,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import msgspec
@@ -140,7 +140,7 @@ class Live:
         """End all streams."""
         self.closed = True
         for reader in tuple(self._readers):
-            reader.wake()
+            reader.leave()
 
     def enter(self, feed: Feed) -> None:
         """Count a reader in."""
@@ -165,7 +165,7 @@ class Feed:
         self._live = live
         self._alive = alive
         self._loop = asyncio.get_running_loop()
-        self._left = False
+        self._gone = asyncio.Event()
         self._event = asyncio.Event()
         """Set when there may be news; cleared before each look, so that none is missed."""
         self._rows: dict[str, dict[str, Any]] = {}
@@ -184,7 +184,7 @@ class Feed:
             stack.callback(live.depart, self)
             stack.callback(live.recent.watch(self.wake))
             stack.callback(live.subscribe(self._status_changed))
-            while not (self._left or live.closed):
+            while not self._gone.is_set():
                 self._event.clear()
                 if piece := self._read():
                     yield piece
@@ -196,9 +196,9 @@ class Feed:
                 await self._wait()
 
     def leave(self) -> None:
-        """End the stream soon: the page has gone."""
-        self._left = True
-        self.wake()
+        """End the stream: the page has gone, or the program ends."""
+        self._gone.set()
+        self._event.set()
 
     def wake(self) -> None:
         """Look soon; on the loop's thread."""
@@ -215,15 +215,14 @@ class Feed:
 
     async def _wait(self) -> None:
         """Wait for news, and at least as long as keeps to the pace."""
-        await asyncio.sleep(_PACE_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._gone.wait(), _PACE_S)
         if self._live.recent.busy:
             return
         now = self._loop.time()
         until = min(self._wrote_at + _BEAT_S, max(self._status_due, now))
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), max(0.0, until - now))
-        except TimeoutError:
-            return
 
     def _read(self) -> bytes:
         """Return the lines of what is new; empty for nothing."""

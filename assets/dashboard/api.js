@@ -28,9 +28,9 @@ function forget() {
 
 /** Trade the ticket in the address, if there is one, for a session. */
 export async function redeem() {
-  const match = /^#ticket=([\w-]+)$/.exec(location.hash);
+  const match = /^#ticket=([\w-]+?)(?:&show=([a-z]+))?$/.exec(location.hash);
   if (!match) return;
-  history.replaceState(null, "", location.pathname);
+  history.replaceState(null, "", location.pathname + (match[2] ? `#${match[2]}` : ""));
   const answer = await fetch("/admin/session", {
     method: "POST",
     headers: { "Content-Type": "application/json" },

@@ -101,7 +101,7 @@ function requestRow(row, onclick) {
     cell("Agent", "clip", row.agent || "unknown"),
     cell("Model and route", "wide",
       h("button", { type: "button", class: "link", onclick }, row.model || "no model"),
-      h("span", { class: "sub" }, renamed ? `${row.served} · ` : "", row.account || "no account yet",
+      h("span", { class: "sub" }, renamed ? `${row.served} · ` : "", row.account || (row.state === "running" ? "no account yet" : "no account"),
         row.grade ? ` · ${row.grade}` : "", row.attempts > 1 ? ` · ${row.attempts} attempts` : "",
         row.losses.length ? ` · ${row.losses.length} not carried over` : "")),
     cell("State", "", h("span", { class: `pill ${row.state}` }, STATE[row.state]),
@@ -123,7 +123,7 @@ function facts(row) {
   const used = row.tokens;
   const pairs = [
     ["Agent", row.agent || "unknown"], ["Asked for", `${row.model || "no model"} (${row.dialect})`],
-    ["Answered by", row.served ? `${row.served}, ${row.account}` : "nobody yet"],
+    ["Answered by", row.served ? `${row.served}, ${row.account}` : row.state === "running" ? "nobody yet" : "nobody"],
     ["Why there", row.reason], ["Way", row.grade && `${row.grade} (${row.upstream})`],
     ["State", `${STATE[row.state]}${row.status ? `, status ${row.status}` : ""}`], ["Error", row.error],
     ["Tokens in", used && !used.estimated &&

@@ -69,8 +69,13 @@ async def fill_with_requests(server):
         await server.post("/v1/chat/completions", body, agent)
 
 
-@pytest.mark.parametrize("accounts", [0, 1, 10])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+LOOKS = [(0, False), (1, True), (10, False), (10, True)]
+"""Number of accounts, and whether in the dark; all of them where pictures are asked for."""
+if os.environ.get(PICTURES):
+    LOOKS = [(accounts, dark) for accounts in (0, 1, 10) for dark in (False, True)]
+
+
+@pytest.mark.parametrize(("accounts", "dark"), LOOKS)
 async def test_every_section_fits_and_keeps_nobody_out(
     chromium, axe, pictures, tmp_path, accounts, dark
 ):
