@@ -54,7 +54,7 @@ def route(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say where a call would go; nothing is sent to any service.
+    """Say where a call would go; nothing is sent.
 
     Exit code 1 means that it would not be served.
     """

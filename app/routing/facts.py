@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+import msgspec
+
 from app.canonical.parts import Media, Part, Text, ToolResult
 from app.canonical.request import ChatRequest, ServerTool
+from app.errors import AppError
 from app.http import Headers
 from app.routing.suffix import split_suffix
 
-__all__ = ["FactsMissing", "RequestFacts", "TokensWanted"]
+__all__ = ["FactsMissing", "RequestFacts", "TokensWanted", "readable"]
 
 _T = TypeVar("_T")
 
@@ -31,6 +34,24 @@ class TokensWanted(Exception):
 
 class FactsMissing(Exception):
     """A fact that a rule asks for cannot be had: the body cannot be read, or a rule failed."""
+
+
+def readable(decode: Callable[[], ChatRequest]) -> Callable[[], ChatRequest]:
+    """Return a decoder for ``RequestFacts.request``: what it cannot read becomes a missing fact.
+
+    Args:
+        decode: decodes the body; decoding it twice costs nothing.
+    """
+
+    def request() -> ChatRequest:
+        try:
+            return decode()
+        except AppError as error:
+            raise FactsMissing(f"the body cannot be read: {error.message}") from error
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise FactsMissing(f"the body cannot be read: {error}") from error
+
+    return request
 
 
 def _wanted() -> int:

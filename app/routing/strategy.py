@@ -21,6 +21,7 @@ __all__ = [
     "combined",
     "fitting",
     "order_accounts",
+    "strategic",
     "strategy_of",
 ]
 
@@ -161,5 +162,45 @@ def combined(base: RankOf, ordered: Sequence[tuple[Standing, str]]) -> RankOf:
         rank, why = base(account, model)
         place, reason = places.get(account.id, (_STRIDE - 1, ""))
         return rank * _STRIDE + min(place, _STRIDE - 1), why or reason
+
+    return rank_of
+
+
+def strategic(
+    base: RankOf,
+    accounts: Sequence[Account],
+    strategies: Mapping[str, Strategy],
+    wanted: Strategy | None,
+    standing_of: Callable[[Account, str], Standing],
+    turn_of: Callable[[str], int],
+) -> RankOf:
+    """Return the order among accounts with each provider's strategy applied, for ``make_plan``.
+
+    Args:
+        base: see ``combined``.
+        accounts: all accounts.
+        strategies: of the settings.
+        wanted: of the rule that matched; wins over those of the settings.
+        standing_of: what is known of an account for an upstream model, now.
+        turn_of: counts the calls of a provider's accounts.
+    """
+    if wanted is None and not strategies:
+        return base
+    orders: dict[tuple[str, str], RankOf] = {}
+
+    def order_of(account: Account, model: str) -> RankOf:
+        provider = account.provider
+        strategy = fitting(
+            strategy_of(provider.id, strategies, wanted), subscription=provider.subscription
+        )
+        rows = [standing_of(a, model) for a in accounts if a.provider.id == provider.id]
+        return combined(base, order_accounts(strategy, rows, turn_of(provider.id)))
+
+    def rank_of(account: Account, model: str) -> Rank:
+        key = (account.provider.id, model)
+        order = orders.get(key)
+        if order is None:
+            order = orders[key] = order_of(account, model)
+        return order(account, model)
 
     return rank_of

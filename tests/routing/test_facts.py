@@ -2,7 +2,8 @@ import pytest
 
 from app.canonical.parts import Media, Text, ToolResult
 from app.canonical.request import ChatRequest, Message, ReasoningConfig, ServerTool, Tool
-from app.routing.facts import FactsMissing, RequestFacts, TokensWanted
+from app.errors import RequestError
+from app.routing.facts import FactsMissing, RequestFacts, TokensWanted, readable
 from tests.routing.calls import chat, facts, thinking
 
 
@@ -95,3 +96,25 @@ def test_a_conversation_without_a_name_is_known_by_how_it_begins():
 
 def test_half_a_surrogate_pair_has_a_seed_too():
     assert facts(request=chat("\ud800")).seed()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RequestError("messages must be a list"),
+        RecursionError("too deep"),
+        UnicodeDecodeError("utf-8", b"", 0, 1, "bad"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_a_missing_fact(error):
+    def decode():
+        raise error
+
+    with pytest.raises(FactsMissing, match="the body cannot be read"):
+        RequestFacts("m", request=readable(decode)).thinking()
+    assert RequestFacts("m", request=readable(decode)).seed() == ""
+
+
+def test_a_body_that_can_be_read_is_handed_through():
+    request = chat()
+    assert readable(lambda: request)() is request

@@ -2,7 +2,14 @@ from collections import Counter
 
 import pytest
 
-from app.routing.strategy import Standing, combined, fitting, order_accounts, strategy_of
+from app.routing.strategy import (
+    Standing,
+    combined,
+    fitting,
+    order_accounts,
+    strategic,
+    strategy_of,
+)
 from tests.routing.accounts import account
 
 A, B, C = (Standing(f"openai/{name}", order) for order, name in enumerate("abc"))
@@ -95,3 +102,47 @@ def test_a_strategy_settles_only_what_is_equal():
     assert rows["b"][1] == "turn 1"
     ranks["openai/zz"] = (0, "")
     assert rank_of(account("openai/zz"), "m") < rows["b"]
+
+
+def planned(strategies, wanted=None, turn=0, base=lambda *_: (1, "")):
+    accounts = [account(i) for i in ("openai/a", "openai/b", "codex/a", "codex/b", "gemini/a")]
+    asked = []
+
+    def standing_of(one, model):
+        asked.append((one.id, model))
+        return Standing(one.id, accounts.index(one))
+
+    rank_of = strategic(base, accounts, strategies, wanted, standing_of, lambda _provider: turn)
+    return [a.id for a in sorted(accounts[:4], key=lambda a: rank_of(a, "m"))], asked
+
+
+def test_each_provider_has_its_own_strategy():
+    order, _ = planned({"openai": "round_robin"}, turn=1)
+    assert order.index("openai/b") < order.index("openai/a")
+    assert order.index("codex/a") < order.index("codex/b")
+
+
+def test_a_spreading_strategy_for_all_leaves_sign_ins_in_their_order():
+    order, _ = planned({"*": "round_robin"}, turn=1)
+    assert order.index("openai/b") < order.index("openai/a")
+    assert order.index("codex/a") < order.index("codex/b")
+    order, _ = planned({}, wanted="weighted", turn=1)
+    assert order.index("codex/a") < order.index("codex/b")
+
+
+def test_without_strategies_nothing_is_looked_up():
+    order, asked = planned({})
+    assert order == ["openai/a", "openai/b", "codex/a", "codex/b"]
+    assert asked == []
+
+
+def test_accounts_are_looked_at_once_per_model():
+    _, asked = planned({"openai": "least_used"})
+    assert sorted(asked) == sorted(set(asked))
+
+
+def test_the_account_of_the_conversation_stays_first():
+    order, _ = planned(
+        {"openai": "round_robin"}, base=lambda a, _m: (0 if a.id == "openai/b" else 1, "")
+    )
+    assert order[0] == "openai/b"
