@@ -298,6 +298,22 @@ async def test_a_whole_answer_and_an_empty_one_are_taken(tmp_path):
         assert reply.json["candidates"][0]["content"]["parts"] == [{"text": "w"}]
 
 
+async def test_a_page_that_answers_whole_still_makes_a_stream(tmp_path):
+    async def answer(found, call_id, payload):
+        if payload["method"] == "GET":
+            await found.serve(call_id, payload)
+            return
+        body = event("one ") + event("two") + LAST
+        told = {"status": 200, "headers": PAGE_HEADERS, "body": body}
+        await found.send("http_response", call_id, told)
+
+    async with relayed(tmp_path) as server, page(server, answer=answer):
+        assert said((await server.post(STREAM, gemini("x"))).body) == "one two"
+        reply = await server.post(CHAT, chat("x", stream=True))
+        assert b'"one "' in reply.body
+        assert reply.body.endswith(b"data: [DONE]\n\n")
+
+
 async def test_an_http_error_keeps_status_and_words(tmp_path):
     async with relayed(tmp_path) as server, page(server):
         reply = await server.post(ASK, gemini("FAKE:error=429:retry=7;"))
