@@ -73,6 +73,8 @@ def expand(name: str, names: Names, known: Callable[[str], bool] | None = None) 
         names: of the settings.
         known: see ``split_suffix``.
     """
+    if not name.endswith(")") and name not in names.aliases and name not in names.chains:
+        return (Step(name),)  # most names mean themselves
     writing = _Writing(names, known)
     writing.add(name, Step(""), frozenset())
     return tuple(writing.steps.values()) or (Step(name),)

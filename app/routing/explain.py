@@ -103,13 +103,27 @@ def plan_decision(
     def may(account: Account, model: str) -> bool:
         return decision.admits(account) and _in_scope(decision, account, model, allows)
 
+    if len(decision.steps) == 1:  # what a chain has to settle does not come up
+        plan = make_plan(decision.model, client, accounts, catalog, state_of, may, rank_of)
+        if decision.asked and plan.model != decision.asked:
+            plan = replace(plan, model=decision.asked)
+        return Routed(plan, (0,) * len(plan.candidates))
+    return _plan_chain(
+        decision,
+        lambda model: make_plan(model, client, accounts, catalog, state_of, may, rank_of),
+        state_of,
+    )
+
+
+def _plan_chain(decision: Decision, plan_for: Callable[[str], Plan], state_of: StateOf) -> Routed:
+    """Return whom to ask for several models, each account and model once."""
     found: dict[tuple[str, str], tuple[int, Candidate]] = {}
     waiting: dict[str, tuple[Account, AccountState]] = {}
     first_error: AppError | None = None
     planned = demo_is_meant = False
     for number, step in enumerate(decision.steps):
         try:
-            plan = make_plan(step.model, client, accounts, catalog, state_of, may, rank_of)
+            plan = plan_for(step.model)
         except NoRouteError as error:
             first_error = first_error or error
             continue
