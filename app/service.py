@@ -46,6 +46,7 @@ from app.gateway.call import Outcome
 from app.gateway.exchange import Gateway
 from app.gateway.local import with_demo
 from app.gateway.memory import ResponseMemory
+from app.gateway.recent import Recent
 from app.gateway.replay import ReplayCache
 from app.gateway.resources import GatewayLimits
 from app.gateway.tokenizer import Tokenizer
@@ -63,6 +64,7 @@ from app.routing.snapshot import Snapshot, parse_snapshot
 from app.server.accounts import account_routes, make_desk
 from app.server.application import Front
 from app.server.caller import Access
+from app.server.dashboard import Dashboard, dashboard_routes
 from app.server.entries import exact_entries, pattern_entries
 from app.server.front import FrontServer
 from app.server.guard import AccessPolicy, Grant, refuses_bind, token_shell
@@ -71,11 +73,15 @@ from app.server.imports import import_routes
 from app.server.inference import Inference
 from app.server.keys import create_key, list_keys, revoke_key
 from app.server.listen import LOOPBACK, FileBudget, bind, raise_file_limit
+from app.server.live import Live, LogLines
 from app.server.metrics import gauges
 from app.server.models import ModelRow, list_models
+from app.server.overview import Overview
 from app.server.pages import page_routes
 from app.server.peer import Prover, default_program_names, default_prover
 from app.server.quota import quota_routes, render_quota
+from app.server.sessions import Sessions
+from app.server.settings import SettingsDesk
 from app.server.socket import Sockets, socket_routes
 from app.server.usage import usage_routes
 from app.store.opening import Opening
@@ -131,12 +137,17 @@ class Service:
     client: Client = field(init=False)
     discovery: Discovery = field(init=False)
     store: Opening = field(init=False)
+    overview: Overview = field(init=False)
+    sessions: Sessions = field(default_factory=lambda: Sessions(time.monotonic))
+    live: Live = field(init=False)
+    show: Callable[[], None] | None = None  # the dashboard's window, where there is a desktop
     ledger: Ledger = field(init=False)
     vault: Vault = field(init=False)
     desk: Desk = field(init=False)
     commands: CommandCredentials = field(init=False)
     providers: dict[str, Provider] = field(default_factory=lambda: dict(PROVIDERS))
     """Services that can be signed in to, by id, those of the settings too; changed in place."""
+    _let_go: Callable[[], None] = lambda: None
     _own_providers: set[str] = field(default_factory=set)
     _opening: asyncio.Task[None] | None = None
     _known: set[str] = field(default_factory=set)
@@ -237,7 +248,7 @@ class Service:
             new_id=new_id,
             counter=self._tokenizer.count,
             catalog=self._catalog(),
-            limits=_limits(self.config),
+            limits=GatewayLimits.of(self.config.upstream),
             memory=ResponseMemory(time.monotonic),
             replay=ReplayCache(time.monotonic),
             settled=self._settled,
@@ -261,6 +272,19 @@ class Service:
             self.instance.token,
             time.time,
             loaded=self.store.done,
+            session=self.sessions.accepts,
+        )
+        self.overview = Overview(self)
+        recent = self.gateway.recent = Recent(time.time, time.monotonic)
+        lines = LogLines()
+        self._let_go = lines.install()
+        self.live = Live(recent, self.overview.status, self.subscribe, lines)
+        dashboard = Dashboard(
+            self.sessions,
+            self.live,
+            SettingsDesk(self, self.located.path),
+            self.overview.models,
+            self._show,
         )
         self.inference = Inference(
             exact=exact_entries(self.dialects),
@@ -277,6 +301,7 @@ class Service:
             *import_routes(self, self.desk, self.env),
             *account_routes(self, self.desk),
             *usage_routes(self, self.ledger, time.time),
+            *dashboard_routes(self, dashboard),
         ]
         pages = page_routes(self, extra)
         if self.prover is None:
@@ -514,7 +539,7 @@ class Service:
         self.gateway.low_percent = config.quota.low_percent
         self.gateway.own_sign_in = self._forwarding()
         self.gateway.pacer.written = _paces(config)
-        self.gateway.limits = _limits(config)
+        self.gateway.limits = GatewayLimits.of(config.upstream)
         self.gateway.catalog = self._catalog()
         self.access.policy = self._policy()
         self.inference.max_body_bytes = config.advanced.max_body_mb * 1024 * 1024
@@ -622,6 +647,27 @@ class Service:
 
     # --- the end ---------------------------------------------------------------------------------
 
+    @property
+    def running(self) -> int:
+        """How many requests are being served."""
+        return self.inference.active
+
+    @property
+    def default_model(self) -> str | None:
+        """The model for requests that name none."""
+        return self.config.models.default
+
+    def dashboard_address(self, section: str = "") -> str:
+        """Return the address of the dashboard with a fresh ticket, open at a section."""
+        ticket = self.sessions.new_ticket()
+        shown = f"&show={section}" if section else ""
+        return f"http://localhost:{self.port}/admin#ticket={ticket}{shown}"
+
+    def _show(self) -> bool:
+        if self.show is not None:
+            self.show()
+        return self.show is not None
+
     def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Call ``changed`` after each change of what people see; returns what ends that."""
         self._listeners.add(changed)
@@ -656,6 +702,8 @@ class Service:
                 _log.warning("%d answers are cut off by the stop", self.inference.active)
         if self._sockets_open is not None:
             self._sockets_open.close_all()
+            self.live.close()
+            self._let_go()
         if self._opening is not None:  # what was served meanwhile is still to be written
             await asyncio.wait({self._opening}, timeout=_STORE_S)
         if self._server is not None:
@@ -684,17 +732,6 @@ def _read_snapshot() -> Snapshot:
     except (OSError, msgspec.MsgspecError) as error:
         _log.warning("the shipped model data cannot be read: %s", error)
         return {}
-
-
-def _limits(config: Config) -> GatewayLimits:
-    upstream = config.upstream
-    return GatewayLimits(
-        connect_s=upstream.connect_timeout_s,
-        first_byte_s=upstream.first_byte_timeout_s,
-        reasoning_first_byte_s=max(300.0, upstream.first_byte_timeout_s),
-        idle_s=upstream.idle_timeout_s,
-        total_s=upstream.total_timeout_s,
-    )
 
 
 def register_secrets(config: Config, env: Mapping[str, str]) -> None:

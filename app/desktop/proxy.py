@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import Callable, Mapping
 
 import msgspec
 
-from app import __version__
-from app.accounts.account import Account
-from app.accounts.desk import AccountView
+from app.configfile import edit_keys
 from app.desktop.bridge import Command
-from app.gateway.status import (
-    AccountStatus,
-    ModelRoutes,
-    PendingSignIn,
-    ServiceStatus,
-    Status,
-    describe_account,
-    describe_state,
-)
+from app.gateway.status import Status
 from app.service import Service
 
 __all__ = ["Proxy"]
@@ -44,10 +34,7 @@ class Proxy:
     ) -> None:
         self._service = service
         self._subscribe = subscribe
-        self._routes = ModelRoutes()
         self._changed: Callable[[], None] | None = None
-        self.show: Callable[[], None] | None = None
-        """Shows the dashboard, for ``POST /admin/show``; None while there is no desktop."""
         self._commands: dict[str, Command] = {
             "pause": self._pause,
             "resume": self._resume,
@@ -57,6 +44,12 @@ class Proxy:
             "resume_account": self._resume_account,
             "refresh": self._refresh,
             "sign_out": self._sign_out,
+            "dashboard": self._dashboard,
+            "sign_in": self._sign_in,
+            "add_account": self._sign_in,
+            "logs": self._logs,
+            "help": self._help,
+            "default_model": self._default_model,
             **(more or {}),
         }
 
@@ -71,8 +64,8 @@ class Proxy:
         return self._subscribe(changed)
 
     def on_show(self, show: Callable[[], None]) -> None:
-        """Take what shows the dashboard."""
-        self.show = show
+        """Take what shows the dashboard, for a second start of the program."""
+        self._service.show = show
 
     def stop(self) -> None:
         """Begin to shut down."""
@@ -82,81 +75,7 @@ class Proxy:
 
     def status(self) -> Status:
         """Return what to show now."""
-        service = self._service
-        now = time.time()
-        everyone = service.roster.accounts()
-        views = {view.id: view for view in service.desk.views()}
-        accounts = tuple(
-            self._account(account, views.get(account.id), now)
-            for account in everyone
-            if not account.provider.demo
-        )
-        state, reason = describe_state(
-            listening=service.port > 0,
-            paused=service.gateway.paused,
-            running=service.inference.active,
-            problems=service.problems,
-            accounts=accounts,
-        )
-        catalog = service.gateway.catalog
-        healths = tuple((account.id, account.health, account.spent) for account in accounts)
-        models = self._routes.read(
-            (id(catalog), healths),
-            everyone,
-            catalog,
-            lambda account, model: service.roster.state(account, model, now),
-            service.gateway.ranking(""),
-        )
-        return Status(
-            state,
-            __version__,
-            f"http://localhost:{service.port}",
-            reason,
-            service.inference.active,
-            accounts,
-            models,
-            service.config.models.default,
-            tuple(
-                ServiceStatus(provider.id, provider.title)
-                for provider in service.providers.values()
-                if provider.sign_ins
-            ),
-            self._sign_ins(),
-            service.problems,
-            demo=not accounts and any(account.provider.demo for account in everyone),
-        )
-
-    def _account(self, account: Account, view: AccountView | None, now: float) -> AccountStatus:
-        state = self._service.roster.overall(account, now)
-        quota = self._service.quotas.view(account.id, now)
-        if view is None or view.configured:
-            return describe_account(account, state, quota)
-        locked = bool(self._service.desk.book.vault_trouble(account.id))
-        return describe_account(
-            account,
-            state,
-            quota,
-            identity=view.name,
-            plan=view.plan,
-            primary=view.primary,
-            signed_in=True,
-            needs_sign_in=state.health == "unusable" and not locked,
-            warning=view.warning,
-        )
-
-    def _sign_ins(self) -> tuple[PendingSignIn, ...]:
-        providers = self._service.providers
-        return tuple(
-            PendingSignIn(
-                flow.id,
-                flow.provider,
-                providers[flow.provider].title,
-                flow.user_code,
-                flow.url if flow.user_code else "",
-            )
-            for flow in self._service.desk.logins.flows()
-            if flow.state == "waiting" and flow.provider in providers
-        )
+        return self._service.overview.status()
 
     # --- what can be done ------------------------------------------------------------------------
 
@@ -197,3 +116,22 @@ class Proxy:
 
     async def _sign_out(self, target: str) -> str:
         return await self._service.desk.logout(target)
+
+    async def _dashboard(self, section: str) -> str:
+        return self._service.dashboard_address(section)
+
+    async def _sign_in(self, target: str) -> str:
+        return self._service.dashboard_address("accounts")
+
+    async def _logs(self, _target: str) -> str:
+        return self._service.dashboard_address("logs")
+
+    async def _help(self, _target: str) -> str:
+        return self._service.dashboard_address("help")
+
+    async def _default_model(self, name: str) -> str:
+        await asyncio.to_thread(
+            edit_keys, self._service.located.path, {("models", "default"): name or None}
+        )
+        await self._service.reload()
+        return ""

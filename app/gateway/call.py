@@ -77,8 +77,11 @@ class Sink(Protocol):
     ``write`` tells that the client has gone; the others then do nothing.
     """
 
-    started: bool
-    """Whether the head was sent."""
+    @property
+    def started(self) -> bool:
+        """Whether the head was sent."""
+        ...
+
     written_at: float
     """Loop time of the last write."""
 

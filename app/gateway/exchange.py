@@ -31,6 +31,7 @@ from app.gateway.call import Call, ClientGone, Outcome, Sink, since_ms
 from app.gateway.count import count
 from app.gateway.passthrough import pass_on
 from app.gateway.pinger import Pinger
+from app.gateway.recent import Recent, Watched
 from app.gateway.refusal import helps_more, upstream_shown, without_secrets
 from app.gateway.resources import GatewayLimits, Resources
 from app.gateway.turns import Turns
@@ -54,6 +55,8 @@ class Gateway(Resources):
 
     settled: Callable[[Outcome], None] | None = None
     """Told of every outcome (ledger, status)."""
+    recent: Recent | None = None
+    """Remembers what runs and what ran, for the dashboard."""
     paused: str = ""
     """Why new calls are refused, in words for people; empty when they are not."""
 
@@ -70,6 +73,9 @@ class Gateway(Resources):
             key_id=call.key_id,
             asked_dialect=call.dialect.name,
         )
+        if self.recent is not None:
+            self.recent.began(call, outcome, call.client)
+            sink = Watched(sink, self.recent, call.request_id)
         try:
             await self._answer(call, sink, outcome)
         except ClientGone:
@@ -81,6 +87,8 @@ class Gateway(Resources):
             outcome.duration_ms = since_ms(outcome.began)
             if self.settled is not None:
                 self.settled(outcome)
+            if self.recent is not None:
+                self.recent.settled(outcome)
         return outcome
 
     async def _answer(self, call: Call, sink: Sink, outcome: Outcome) -> None:

@@ -12,15 +12,15 @@ outcome and the name of the program that made it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from app.canonical.events import ArgumentsDelta, ReasoningDelta, TextDelta
 from app.dialects.base import StreamDecoder
-from app.gateway.call import Call, Outcome
+from app.gateway.call import Call, Outcome, Sink
 from app.http import Headers
 
-__all__ = ["Recent"]
+__all__ = ["Recent", "Watched"]
 
 _FINISHED = 300
 _CHARACTERS_PER_TOKEN = 4.0
@@ -201,6 +201,57 @@ class Recent:
             "duration_ms": None if running else _ms(request.ended - request.began),
             "tokens_per_s": _speed(request, tokens, until),
         }
+
+
+class Watched:
+    """A sink that tells what goes through it."""
+
+    __slots__ = ("_recent", "_request_id", "_sink")
+
+    def __init__(self, sink: Sink, recent: Recent, request_id: str) -> None:
+        self._sink = sink
+        self._recent = recent
+        self._request_id = request_id
+
+    @property
+    def started(self) -> bool:
+        """Whether the head was sent."""
+        return self._sink.started
+
+    @property
+    def written_at(self) -> float:
+        """Loop time of the last write."""
+        return self._sink.written_at
+
+    @written_at.setter
+    def written_at(self, moment: float) -> None:
+        self._sink.written_at = moment
+
+    def start(self, status: int, headers: Headers) -> None:
+        """Send the head."""
+        self._sink.start(status, headers)
+
+    def write(self, data: bytes) -> Awaitable[None]:
+        """Send a piece."""
+        self._recent.progress(self._request_id, data)
+        return self._sink.write(data)
+
+    def alive(self) -> bool:
+        """Look whether the client is still there."""
+        return self._sink.alive()
+
+    def ping(self, data: bytes) -> bool:
+        """Send a sign of life."""
+        return self._sink.ping(data)
+
+    def finish(self) -> None:
+        """End the answer."""
+        self._sink.finish()
+
+    def reply(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer."""
+        self._recent.progress(self._request_id, body)
+        self._sink.reply(status, headers, body)
 
 
 def _count(request: _Request, data: bytes) -> None:

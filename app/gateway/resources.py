@@ -16,6 +16,7 @@ from app.accounts.roster import AccountState, Roster
 from app.canonical.failure import Failure, failure_of
 from app.canonical.parts import DialectName
 from app.canonical.request import ChatRequest
+from app.config import Upstream
 from app.dialects.base import Dialect, Peek, ReplyContext
 from app.errors import UpstreamError
 from app.gateway.call import Call, Outcome
@@ -63,6 +64,17 @@ class GatewayLimits:
     """Of a call that is not streamed."""
     ping_s: float = 15.0
     """A stream that is silent for this long gets a sign of life."""
+
+    @classmethod
+    def of(cls, upstream: Upstream) -> GatewayLimits:
+        """Return the limits of the settings."""
+        return cls(
+            connect_s=upstream.connect_timeout_s,
+            first_byte_s=upstream.first_byte_timeout_s,
+            reasoning_first_byte_s=max(300.0, upstream.first_byte_timeout_s),
+            idle_s=upstream.idle_timeout_s,
+            total_s=upstream.total_timeout_s,
+        )
 
 
 async def _as_it_is(account: Account) -> Account:

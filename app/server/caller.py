@@ -44,6 +44,8 @@ class Access:
     failed: FailedKeys = field(default_factory=FailedKeys)
     loaded: asyncio.Event = field(default_factory=_loaded)
     """Set once ``keys`` holds what is stored; the port listens before that."""
+    session: Callable[[str], bool] | None = None
+    """Tells whether a token is that of a live dashboard session."""
 
     def must_wait(self, context: object, query: str, headers: HTTPHeaders) -> bool:
         """Say whether ``ready`` has to be awaited before ``check``."""
@@ -81,6 +83,7 @@ class Access:
             local_token=self.local_token,
             now=self.now(),
             failed=self.failed,
+            session=self.session,
         )
 
 

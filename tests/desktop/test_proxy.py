@@ -112,8 +112,42 @@ async def test_rooms_beside_the_service_add_their_commands(tmp_path):
         assert await proxy.commands["dashboard"]("models") == "http://x/models"
         shown = []
         proxy.on_show(lambda: shown.append(1))
-        proxy.show()
+        headers = {"Authorization": f"Bearer {server.service.instance.token}"}
+        assert (await server.post("/admin/show", b"{}", headers)).json["shown"]
         assert shown == [1]
+
+
+@pytest.mark.parametrize(
+    ("command", "target", "section"),
+    [
+        ("dashboard", "", ""),
+        ("dashboard", "models", "models"),
+        ("logs", "", "logs"),
+        ("help", "", "help"),
+        ("sign_in", "claude/claude-1", "accounts"),
+        ("add_account", "claude", "accounts"),
+    ],
+)
+async def test_what_is_shown_in_the_dashboard_opens_it_with_a_ticket(
+    tmp_path, command, target, section
+):
+    async with running(tmp_path) as server:
+        address = await Watching(server).proxy.commands[command](target)
+        shown = f"&show={section}" if section else ""
+        start = f"http://localhost:{server.port}/admin#ticket="
+        assert address.startswith(start)
+        assert address.endswith(shown)
+        assert len(address) > len(start + shown) + 30
+
+
+async def test_a_default_model_is_written_into_the_settings_and_holds_at_once(tmp_path):
+    async with running(tmp_path, "# mine\nmodels: {default: null}\n") as server:
+        proxy = Watching(server).proxy
+        await proxy.commands["default_model"]("demo-chat")
+        assert proxy.status().default_model == "demo-chat"
+        text = server.service.located.path.read_text()
+        assert text.startswith("# mine")
+        assert "demo-chat" in text
 
 
 async def test_stop_stops(tmp_path):

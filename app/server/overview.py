@@ -1,0 +1,153 @@
+"""The status of the running program, put together from its rooms: for tray and dashboard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from app import __version__
+from app.accounts.account import Account
+from app.accounts.desk import AccountView, Desk
+from app.accounts.quota import Quotas
+from app.accounts.roster import Roster
+from app.gateway.exchange import Gateway
+from app.gateway.status import (
+    AccountStatus,
+    ModelRoutes,
+    PendingSignIn,
+    ServiceStatus,
+    Status,
+    describe_account,
+    describe_state,
+)
+from app.providers.base import Provider
+from app.server.dashboard import model_table
+
+__all__ = ["Overview", "Rooms"]
+
+
+class Rooms(Protocol):
+    """What the status is made of; ``service.Service`` is one."""
+
+    roster: Roster
+    desk: Desk
+    quotas: Quotas
+    gateway: Gateway
+    port: int
+    problems: tuple[str, ...]
+
+    @property
+    def providers(self) -> Mapping[str, Provider]:
+        """Return the services that can be signed in to."""
+        ...
+
+    @property
+    def running(self) -> int:
+        """Return how many requests are being served."""
+        ...
+
+    @property
+    def default_model(self) -> str | None:
+        """Return the model for requests that name none."""
+        ...
+
+
+class Overview:
+    """Looks at the rooms of a program; what it worked out of the models is kept."""
+
+    def __init__(self, rooms: Rooms, now: Callable[[], float] = time.time) -> None:
+        self._rooms = rooms
+        self._now = now
+        self._routes = ModelRoutes()
+
+    def status(self) -> Status:
+        """Return what to show now."""
+        rooms, now = self._rooms, self._now()
+        everyone = rooms.roster.accounts()
+        accounts = self._accounts(everyone, now)
+        state, reason = describe_state(
+            listening=rooms.port > 0,
+            paused=rooms.gateway.paused,
+            running=rooms.running,
+            problems=rooms.problems,
+            accounts=accounts,
+        )
+        return Status(
+            state,
+            __version__,
+            f"http://localhost:{rooms.port}",
+            reason,
+            rooms.running,
+            accounts,
+            self._models(everyone, accounts, now),
+            rooms.default_model,
+            tuple(
+                ServiceStatus(provider.id, provider.title)
+                for provider in rooms.providers.values()
+                if provider.sign_ins
+            ),
+            self._sign_ins(),
+            rooms.problems,
+            demo=not accounts and any(account.provider.demo for account in everyone),
+        )
+
+    def models(self) -> list[dict[str, Any]]:
+        """Return the rows of the dashboard's table of models."""
+        now = self._now()
+        everyone = self._rooms.roster.accounts()
+        routes = self._models(everyone, self._accounts(everyone, now), now)
+        return model_table(everyone, self._rooms.gateway.catalog, routes)
+
+    def _accounts(self, everyone: tuple[Account, ...], now: float) -> tuple[AccountStatus, ...]:
+        views = {view.id: view for view in self._rooms.desk.views()}
+        return tuple(
+            self._account(account, views.get(account.id), now)
+            for account in everyone
+            if not account.provider.demo
+        )
+
+    def _models(
+        self, everyone: tuple[Account, ...], accounts: tuple[AccountStatus, ...], now: float
+    ) -> Any:
+        gateway, roster = self._rooms.gateway, self._rooms.roster
+        healths = tuple((account.id, account.health, account.spent) for account in accounts)
+        return self._routes.read(
+            (id(gateway.catalog), healths),
+            everyone,
+            gateway.catalog,
+            lambda account, model: roster.state(account, model, now),
+            gateway.ranking(""),
+        )
+
+    def _account(self, account: Account, view: AccountView | None, now: float) -> AccountStatus:
+        state = self._rooms.roster.overall(account, now)
+        quota = self._rooms.quotas.view(account.id, now)
+        if view is None or view.configured:
+            return describe_account(account, state, quota)
+        locked = bool(self._rooms.desk.book.vault_trouble(account.id))
+        return describe_account(
+            account,
+            state,
+            quota,
+            identity=view.name,
+            plan=view.plan,
+            primary=view.primary,
+            signed_in=True,
+            needs_sign_in=state.health == "unusable" and not locked,
+            warning=view.warning,
+        )
+
+    def _sign_ins(self) -> tuple[PendingSignIn, ...]:
+        providers = self._rooms.providers
+        return tuple(
+            PendingSignIn(
+                flow.id,
+                flow.provider,
+                providers[flow.provider].title,
+                flow.user_code,
+                flow.url if flow.user_code else "",
+            )
+            for flow in self._rooms.desk.logins.flows()
+            if flow.state == "waiting" and flow.provider in providers
+        )
