@@ -96,11 +96,8 @@ def known_of(
     for account in accounts:
         by_provider.setdefault(account.provider.id, set()).add(account.label)
     of_all = {**providers, **{account.provider.id: account.provider for account in accounts}}
-    # Accounts with keys stand in the settings; those that were signed in to stand in the vault.
     labels = {
-        name: frozenset(by_provider.get(name, ()))
-        if complete or not (provider.sign_ins or provider.hosts)
-        else None
+        name: frozenset(by_provider.get(name, ())) if _is_settled(provider, complete) else None
         for name, provider in of_all.items()
     }
     return Known(
@@ -113,6 +110,14 @@ def known_of(
         None if keys is None else frozenset(keys),
         frozenset(name for name, provider in of_all.items() if provider.subscription),
     )
+
+
+def _is_settled(provider: Provider, complete: bool) -> bool:
+    """Say whether all accounts of a provider are known.
+
+    Accounts with keys stand in the settings; those that were signed in to stand in the vault.
+    """
+    return complete or not (provider.sign_ins or provider.hosts)
 
 
 def _serves_of(
@@ -129,6 +134,9 @@ def _serves_of(
         try:
             make_plan(name, "openai_chat", accounts, plain, lambda *_: _READY, lambda *_: True)
         except NoRouteError:
+            named = [a for a in real if name.startswith(f"{a.provider.id}/")]
+            if named and all(_is_settled(a.provider, complete) and plain.knows(a) for a in named):
+                return False  # whatever other services may turn up, this one was meant
             if any(provider.serves(name) for provider in providers.values()):
                 return None  # an account for it may be added at any time
             return False if certain else None

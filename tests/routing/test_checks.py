@@ -142,6 +142,14 @@ def test_a_model_is_in_doubt_while_not_all_lists_are_known():
     assert every == [("aliases.a", True), ("aliases.b", False), ("aliases.c", False)]
 
 
+def test_a_list_that_was_written_down_is_complete_whatever_the_vault_holds():
+    written = account("openrouter/main", models={"vendor/big": "vendor/big"})
+    what = known(complete=False, accounts=[written], listed={})
+    found = faults("aliases: {a: openrouter/vendor/bgi, b: openrouter/vendor/big, c: x/y}", what)
+    assert [(row[0], row[2]) for row in found] == [("aliases.a", False)]
+    assert "did you mean vendor/big?" in found[0][1]
+
+
 def test_a_family_may_get_an_account_at_any_time():
     assert faults("aliases: {a: claude-opus-9, b: gemini-9}") == []
 
