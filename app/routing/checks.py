@@ -206,9 +206,13 @@ def _account_faults(path: KeyPath, provider: str, rest: str, known: Known) -> It
     labels = known.labels.get(provider)
     if labels is not None and not labels:
         yield Fault(path, f"there is no account of {provider}", doubt=True)
-    elif known.serves(f"{provider}/{rest}") is False:
-        names = [name for name in known.models if not name.startswith(f"{provider}/")]
-        yield Fault(path, f"no account of {provider} has the model {rest}{_near(rest, names)}")
+        return
+    names = [name for name in known.models if not name.startswith(f"{provider}/")]
+    near = _near(rest, names)
+    if known.serves(f"{provider}/{rest}") is False:
+        yield Fault(path, f"no account of {provider} has the model {rest}{near}")
+    elif near and rest not in names:
+        yield Fault(path, f"no list of an account has the model {rest}{near}", doubt=True)
 
 
 def _provider_faults(path: KeyPath, name: str, known: Known) -> Iterator[Fault]:

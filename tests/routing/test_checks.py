@@ -142,11 +142,14 @@ def test_a_model_is_in_doubt_while_not_all_lists_are_known():
     assert every == [("aliases.a", True), ("aliases.b", False), ("aliases.c", False)]
 
 
-def test_a_list_that_was_written_down_is_complete_whatever_the_vault_holds():
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_list_that_was_written_down_tells_what_is_mistyped(complete):
+    """For certain only once the vault is known: it may hold another account of the provider."""
     written = account("openrouter/main", models={"vendor/big": "vendor/big"})
-    what = known(complete=False, accounts=[written], listed={})
+    discovering = account("openai/work")
+    what = known(complete=complete, accounts=[written, discovering], listed={})
     found = faults("aliases: {a: openrouter/vendor/bgi, b: openrouter/vendor/big, c: x/y}", what)
-    assert [(row[0], row[2]) for row in found] == [("aliases.a", False)]
+    assert [(row[0], row[2]) for row in found] == [("aliases.a", not complete)]
     assert "did you mean vendor/big?" in found[0][1]
 
 
