@@ -132,7 +132,18 @@ export function accountsSection(app) {
     told = now;
     if (element.isConnected) load();
   });
-  return { element, show: () => load() };
+  /** Show the cards; `add` begins a new sign-in, `sign-in/ID` one to an account again. */
+  async function show(wanted) {
+    await load();
+    if (!wanted || !known) return;
+    history.replaceState(null, "", "#/accounts");
+    const id = wanted.replace(/^sign-in\//, "");
+    const account = known.accounts.find((one) => one.id === id);
+    if (wanted === "add") add();
+    else if (account) act(account, "login");
+  }
+
+  return { element, show };
 }
 
 function path(account) {
@@ -148,6 +159,7 @@ function card(account, quota, status, consent, act) {
   const button = (name, text, body, more = {}) => h("button", { type: "button", ...key(name), ...more,
     "aria-label": `${text}: ${account.label}`, onclick: () => act(account, name, body) }, text);
   const signedIn = !account.configured;
+  const unread = consent && state === "unusable";
   return h("article", { class: "card", "aria-label": `${account.title}, ${account.label}` },
     h("header", {}, h("div", { class: "card-name" }, h("h2", {}, account.label), h("p", { class: "sub" }, account.title)),
       h("div", { class: "pills" }, account.primary && h("span", { class: "pill" }, "Asked first"),
@@ -163,8 +175,8 @@ function card(account, quota, status, consent, act) {
       account.renewing ? "renewing now" : account.next_renewal_at ? `renewed ${when(account.next_renewal_at)}` : "",
     ].filter(Boolean).join(" · ")),
     signedIn && h("div", { class: "actions" },
-      consent && state === "unusable" && button("consent", "Read the terms", consent, { class: "primary" }),
-      needs && button("login", "Sign in again", undefined, { class: "primary" }),
+      unread && button("consent", "Read the terms", consent, { class: "primary" }),
+      needs && button("login", "Sign in again", undefined, { class: unread ? null : "primary" }),
       !account.primary && button("primary", "Ask first", {}),
       account.paused ? button("resume", "Use again", {}) : button("pause", "Pause", { paused: true }),
       account.renewable && button("refresh", "Renew", {}),

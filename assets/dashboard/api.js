@@ -2,6 +2,22 @@
 
 const KEY = "dragoman-session";
 
+/** Where the token is kept: in the tab, or only in the page where a window has no such place. */
+const place = tabStorage() || {
+  held: null,
+  getItem() { return this.held; },
+  setItem(_key, value) { this.held = value; },
+  removeItem() { this.held = null; },
+};
+
+function tabStorage() {
+  try {
+    return window.sessionStorage;
+  } catch {
+    return null;
+  }
+}
+
 export class Refused extends Error {
   constructor(status, code, message, body) {
     super(message);
@@ -19,18 +35,19 @@ export function onEnd(then) {
 }
 
 export function token() {
-  return sessionStorage.getItem(KEY);
+  return place.getItem(KEY);
 }
 
 function forget() {
-  sessionStorage.removeItem(KEY);
+  place.removeItem(KEY);
 }
 
-/** Trade the ticket in the address, if there is one, for a session. */
+/** Trade the ticket in the address, if there is one, for a session, and go to the section that the
+ * address names beside it. */
 export async function redeem() {
-  const match = /^#ticket=([\w-]+?)(?:&show=([a-z]+))?$/.exec(location.hash);
+  const match = /^#ticket=([\w-]+?)(?:&show=([\w%./-]+))?$/.exec(location.hash);
   if (!match) return;
-  history.replaceState(null, "", location.pathname + (match[2] ? `#${match[2]}` : ""));
+  history.replaceState(null, "", location.pathname + (match[2] ? `#/${match[2]}` : ""));
   const answer = await fetch("/admin/session", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
@@ -38,7 +55,7 @@ export async function redeem() {
   });
   const body = await answer.json();
   if (!answer.ok) throw refusal(answer.status, body);
-  sessionStorage.setItem(KEY, body.token);
+  place.setItem(KEY, body.token);
 }
 
 function refusal(status, body) {

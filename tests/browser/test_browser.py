@@ -37,7 +37,7 @@ async def opened(chromium, home, settings="", *, size=(1280, 900), dark=False, *
     """The program, and a page of its dashboard with a session."""
     async with site(home, settings, **options) as running, chromium.page() as page:
         await page.size(*size, dark=dark)
-        await page.go(running.ticket_url)
+        await page.go(running.dashboard_address())
         await page.until("document.querySelector('#state .state-name')")
         yield running, page
 
@@ -143,9 +143,37 @@ async def test_ticket_opens_once_and_the_session_outlives_a_reload(chromium, tmp
         await page.see("dragoman open")
 
 
+@pytest.mark.parametrize(
+    ("section", "title"),
+    [
+        ("accounts/add", "Add account"),
+        ("accounts/sign-in/web/web-1", "Sign in again"),
+        ("logs", "Logs"),
+        ("surprise", "Now"),
+    ],
+)
+async def test_ticket_may_lead_to_a_section(chromium, tmp_path, section, title):
+    async with site(tmp_path, providers=made_up()) as running, chromium.page() as page:
+        await running.desk.book.put(services.record())
+        await page.go(running.dashboard_address(section))
+        await page.until(
+            f"[...document.querySelectorAll('h1, h2')].some((e) => e.textContent === '{title}')"
+        )
+        assert "ticket" not in await page.run("return location.href")
+        assert page.faults == []
+
+
+async def test_page_works_where_a_window_has_no_storage(chromium, tmp_path):
+    async with site(tmp_path) as running, chromium.page() as page:
+        gone = "Object.defineProperty(window, 'sessionStorage', { value: null });"
+        await page.call("Page.addScriptToEvaluateOnNewDocument", source=gone)
+        await page.go(running.dashboard_address())
+        await page.until("document.querySelector('#state .state-name')")
+
+
 async def test_used_ticket_says_so(chromium, tmp_path):
     async with site(tmp_path) as running, chromium.page() as page:
-        url = running.ticket_url
+        url = running.dashboard_address()
         running.sessions.redeem(url.partition("=")[2])
         await page.go(url)
         await page.see("This ticket was used already")
@@ -375,7 +403,7 @@ async def test_settings_are_saved_with_comments_and_faults_beside_the_field(chro
 async def test_log_lines_appear_as_they_come(chromium, tmp_path):
     async with opened(chromium, tmp_path) as (running, page):
         await show(page, "logs")
-        running.lines.handle(_record("<img src=x onerror=alert(1)> words"))
+        running.live.lines.handle(_record("<img src=x onerror=alert(1)> words"))
         await page.see("<img src=x onerror=alert(1)> words")
         await page.type("#section-logs input[type=search]", "nothing like it")
         await page.see("Nothing matches.")

@@ -33,7 +33,7 @@ class Client(Server):
         return await self.post("/admin/session", {"ticket": ticket}, headers)
 
     async def sign_in(self):
-        ticket = self.service.ticket_url.partition("=")[2]
+        ticket = self.service.dashboard_address().partition("=")[2]
         answer = await self.redeem(ticket)
         assert answer.status == 201
         self.token = answer.json["token"]
