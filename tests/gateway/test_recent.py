@@ -8,9 +8,9 @@ from app.canonical.usage import Usage
 from app.dialects import DIALECTS
 from app.dialects.base import ReplyContext
 from app.gateway.call import Outcome
-from app.gateway.recent import Recent
+from app.gateway.recent import Recent, Watched
 from tests.fakes.basic import Clock, Ids
-from tests.gateway.scripted import Desk
+from tests.gateway.scripted import Client, Desk
 
 SAY = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -209,3 +209,34 @@ def test_finished_stream_of_a_dialect_is_counted_without_its_end(room):
     events = [Started("id", "m"), PartStarted(0, Text("")), TextDelta(0, "word" * 10)]
     room.recent.progress("req_1", encoder.encode([*events, Finished("end", Usage(output=7))]))
     assert room.row["tokens"]["output"] == 10
+
+
+async def test_sink_tells_what_goes_through_and_passes_everything_on(room):
+    client = Client()
+    outcome = room.begin()
+    sink = Watched(client, room.recent, "req_1")
+    sink.start(200, ())
+    assert sink.started
+    assert sink.ping(b": ping\n\n")
+    assert room.row["sent_bytes"] == 0
+    room.steady.advance(0.5)
+    await sink.write(b"data: one\n\n")
+    room.steady.advance(0.5)
+    await sink.write(b"data: two\n\n")
+    sink.written_at = 7.0
+    sink.finish()
+    room.end(outcome, 0, status=200)
+    assert (client.written_at, client.finished, sink.alive()) == (7.0, 1, True)
+    assert (room.row["sent_bytes"], room.row["first_ms"]) == (22, 500)
+
+
+@pytest.mark.parametrize("dialect", list(DIALECTS))
+async def test_whole_answer_is_counted_in_bytes_alone(room, dialect):
+    room.watch()
+    outcome = room.begin(dialect=dialect)
+    client = Client()
+    Watched(client, room.recent, "req_1").reply(200, (), b'{"choices": [{"message": {}}]}')
+    assert room.row["tokens"] is None
+    assert room.row["sent_bytes"] == 30
+    room.end(outcome, 0.1, status=200)
+    assert client.status == 200
