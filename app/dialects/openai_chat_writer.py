@@ -280,7 +280,13 @@ class ChatStreamEncoder:
             if self._legacy:
                 return b""
             google: JsonObject = {"google": {"thought_signature": call_signature(signature)}}
-            item: JsonObject = {"index": self._calls - 1, "extra_content": google}
+            # OpenAI's own stream helper reads the call's body in every delta of it.
+            body: JsonObject = (
+                {"custom": {"input": ""}}
+                if part.kind == "custom"
+                else {"function": {"arguments": ""}}
+            )
+            item: JsonObject = {"index": self._calls - 1, **body, "extra_content": google}
             return self._delta({"tool_calls": [item]})
         self._signed = signature
         return b""
