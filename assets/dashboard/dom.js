@@ -39,7 +39,7 @@ export function fill(element, ...children) {
 /** Return a sentence of the program as nodes: it begins with a capital (unless a name comes first),
  * ends with a stop, and what stands in backquotes is code. */
 export function sentence(text) {
-  const begun = /^[^ ]+:/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
+  const begun = /^[^ ]*[.:_]/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
   const pieces = (/[.!?:)]$/.test(begun) ? begun : `${begun}.`).split("`");
   return pieces.map((piece, index) => (index % 2 ? h("code", {}, piece) : piece));
 }

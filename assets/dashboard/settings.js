@@ -1,7 +1,7 @@
 // A form over the settings file: made from its schema, one field per key.
 
 import * as api from "./api.js";
-import { field, fill, h, toast } from "./dom.js";
+import { field, fill, h, sentence, toast } from "./dom.js";
 
 const TITLES = {
   server: "Address", access: "Access", providers: "Services", models: "Models", upstream: "Calls to services",
@@ -41,7 +41,7 @@ export function settingsSection() {
       h("p", { class: "sub" }, "Written to ", h("code", {}, data.path), "; its comments are kept. A change holds at once."),
       data.problems.length > 0 && h("div", { class: "note bad" }, h("p", {}, "The file has faults, so the settings before it are in force:"),
         h("ul", {}, data.problems.map((problem) => h("li", {}, problem)))),
-      data.warnings.length > 0 && h("ul", { class: "note warn" }, data.warnings.map((text) => h("li", {}, text))),
+      data.warnings.length > 0 && h("ul", { class: "note warn" }, data.warnings.map((text) => h("li", {}, sentence(text)))),
       notes.length > 0 && h("ul", { class: "note" }, notes.map((text) => h("li", {}, text))),
       form);
   }
