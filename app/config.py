@@ -705,6 +705,13 @@ def warnings(config: Config, env: Mapping[str, str] | None = None) -> tuple[str,
                 + (f"; store the key with `dragoman login {provider}`." if provider else ".")
                 for name in ref.missing(env)
             ]
+    if idle := [
+        name
+        for name in ("rules", "moves", "strategies", "weights", "retry", "hooks")
+        if name in config.models.model_fields_set and getattr(config.models, name)
+    ]:
+        names = ", ".join(f"models.{name}" for name in idle)
+        found.append(f"{names}: checked, but not in force in this version; calls ignore it.")
     return tuple(found)
 
 

@@ -19,7 +19,18 @@ ROOT = Path(__file__).resolve().parent.parent
 # The rules
 
 FOUNDATION = {
-    *("config", "configfile", "configrules", "configtext", "http", "instance", "keys", "log", "paths", "tasks"),
+    *(
+        "config",
+        "configfile",
+        "configrules",
+        "configtext",
+        "http",
+        "instance",
+        "keys",
+        "log",
+        "paths",
+        "tasks",
+    ),
     *("watch", "yamltree"),
 }
 """Single files that every room stands on; they may use each other, without circles."""

@@ -325,6 +325,14 @@ def test_only_secrets_in_the_file_are_warned_of(text, expected):
     assert all(words in warning for words, warning in zip(expected, found, strict=True))
 
 
+def test_routing_that_is_not_in_force_is_warned_of():
+    text = (
+        "models: {rules: [{when: {model: a}, then: {model: b}}], hooks: [x], chains: {c: [a, b]}}"
+    )
+    (warning,) = warnings(load(text, "f", {}))
+    assert warning.startswith("models.rules, models.hooks: checked, but not in force")
+
+
 def test_unset_variable_is_told_with_the_way_out():
     config = load("providers: {openai: {api_key: '${K}'}}", "f", {})
     assert warnings(config, {"K": "x"}) == ()

@@ -17,7 +17,6 @@ COMMANDS = (
     "quota",
     "open",
     "usage",
-    "route",
     "doctor",
     "connect",
     "disconnect",

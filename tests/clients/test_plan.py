@@ -14,9 +14,7 @@ ORIGINAL = b'{\n  "theme": "dark"\n}\n'
 
 
 def planned(content, written=(), url="http://127.0.0.1:1", agent="claude", roles=()):
-    return plan(
-        AGENTS[agent], MACHINE, Address(url), Models(dict(roles)), {PATH: content}, written
-    )
+    return plan(AGENTS[agent], MACHINE, Address(url), Models(dict(roles)), {PATH: content}, written)
 
 
 def noted(edit, kept=True):

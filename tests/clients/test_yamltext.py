@@ -78,7 +78,10 @@ def test_a_new_key_that_is_dropped_again_leaves_every_character(text, path, valu
     ("text", "result"),
     [
         ("models:\n- name: a\nz: 1\n", "models:\n- name: a\n- name: new\n  m: x\nz: 1\n"),
-        ("models:\n    - name: a # c\n", "models:\n    - name: a # c\n    - name: new\n      m: x\n"),
+        (
+            "models:\n    - name: a # c\n",
+            "models:\n    - name: a # c\n    - name: new\n      m: x\n",
+        ),
         ("models: []\n", "models:\n  - name: new\n    m: x\n"),
         ("models: # none\nz: 1\n", "models: # none\n  - name: new\n    m: x\nz: 1\n"),
         (

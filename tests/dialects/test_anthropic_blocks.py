@@ -32,7 +32,9 @@ def test_sealed_signatures_are_opened():
     )
     assert thought(seal(Signature("none", ""))) == Reasoning("t")
     assert thought("plain") == Reasoning("t", signature=Signature("anthropic", "plain"))
-    assert thought("DRAGOMANXSEALX01.broken").signature == Signature("anthropic", "DRAGOMANXSEALX01.broken")
+    assert thought("DRAGOMANXSEALX01.broken").signature == Signature(
+        "anthropic", "DRAGOMANXSEALX01.broken"
+    )
 
 
 def test_a_calls_own_signature_comes_back_to_the_call():
