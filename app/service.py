@@ -10,19 +10,16 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import secrets
 import socket
 import string
-import sys
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import msgspec
-
-from app import __version__, log
+from app import __version__, log, settle
 from app.accounts.account import Account
 from app.accounts.command import CommandCredentials, run_program
 from app.accounts.configured import configured_accounts, configured_providers
@@ -37,7 +34,7 @@ from app.accounts.roster import Roster
 from app.accounts.steps import Driver
 from app.accounts.vault import Vault
 from app.canonical.parts import DialectName
-from app.config import Config, Pace, warnings
+from app.config import Config, warnings
 from app.configfile import Located, load_file
 from app.dialects import DIALECTS
 from app.dialects.base import Dialect
@@ -56,18 +53,19 @@ from app.keys import KeyRecord
 from app.ledger.entry import entry_of
 from app.ledger.ledger import Ledger, Retention
 from app.ledger.price import PriceList
-from app.paths import Paths, asset
+from app.paths import Paths
 from app.providers import PROVIDERS
+from app.providers.aistudio import SCHEME
 from app.providers.base import Provider
-from app.routing.catalog import Capabilities, Catalog, NamePattern
-from app.routing.snapshot import Snapshot, parse_snapshot
+from app.routing.catalog import Catalog
+from app.routing.snapshot import Snapshot
 from app.server.accounts import account_routes, make_desk
 from app.server.application import Front
 from app.server.caller import Access
 from app.server.dashboard import Dashboard, dashboard_routes
 from app.server.entries import exact_entries, pattern_entries
 from app.server.front import FrontServer
-from app.server.guard import AccessPolicy, Grant, refuses_bind, token_shell
+from app.server.guard import Grant, refuses_bind
 from app.server.health import render_account, render_providers
 from app.server.imports import import_routes
 from app.server.inference import Inference
@@ -80,14 +78,16 @@ from app.server.overview import Overview
 from app.server.pages import page_routes
 from app.server.peer import Prover, default_program_names, default_prover
 from app.server.quota import quota_routes, render_quota
+from app.server.relay import relay_routes
 from app.server.sessions import Sessions
 from app.server.settings import SettingsDesk
 from app.server.socket import Sockets, socket_routes
 from app.server.usage import usage_routes
 from app.store.opening import Opening
 from app.tasks import cancel_all, spawn
-from app.upstream.client import Client, ClientSettings
+from app.upstream.client import Client
 from app.upstream.ctonew import with_ctonew
+from app.upstream.relay import Relay, relay_labels, with_relay
 from app.watch import Watcher
 
 __all__ = ["ServeOptions", "Service", "register_secrets"]
@@ -144,6 +144,7 @@ class Service:
     ledger: Ledger = field(init=False)
     vault: Vault = field(init=False)
     desk: Desk = field(init=False)
+    relay: Relay = field(init=False)
     commands: CommandCredentials = field(init=False)
     providers: dict[str, Provider] = field(default_factory=lambda: dict(PROVIDERS))
     """Services that can be signed in to, by id, those of the settings too; changed in place."""
@@ -164,6 +165,8 @@ class Service:
     """Asks the kernel who calls; the system's own when None."""
     grace_s: float = 10.0
     """How long running answers may take to finish when the program stops, in seconds."""
+    page_ping_s: float = 30.0
+    """How often a page is asked for a sign of life, in seconds."""
     served: int = 0
     failed: int = 0
     _sockets: list[socket.socket] = field(default_factory=list)
@@ -201,7 +204,7 @@ class Service:
             raise ConfigError(problems)
         self.started_at = time.time()
         limit = raise_file_limit()
-        hosts = self._hosts()
+        hosts = settle.hosts(self.config)
         if hosts != LOOPBACK:
             await self._open_store()
             keyed = any(r.state(time.time()) == "active" for r in await self.list_keys())
@@ -210,7 +213,7 @@ class Service:
         port = self.config.server.port if self.options.port is None else self.options.port
         self._sockets = bind(port, hosts)
         self.port = self._sockets[0].getsockname()[1]
-        self._snapshot = _read_snapshot()
+        self._snapshot = settle.read_snapshot()
         self._prices = PriceList(self._snapshot)
         self._build(limit)
         self.desk.configure(accounts)
@@ -219,6 +222,7 @@ class Service:
             self._opening = spawn(self._open_store(), "store")
         if self.vault.held_ids():  # else nothing is unlocked, and nobody asked, for no reason
             spawn(self.desk.open(), "vault")
+        spawn(self._know_pages(), "accounts of pages")
         spawn(self._discover_often(), "model lists")
         spawn(self._read_quotas(), "quotas")
         self._watcher = Watcher(self.located.path, self._changed)
@@ -226,16 +230,14 @@ class Service:
             self._watcher.start()
         _log.info("listening on http://localhost:%d", self.port)
 
-    def _hosts(self) -> tuple[str, ...]:
-        host = self.config.server.host
-        return LOOPBACK if host == "loopback" else (host,)
-
     def _build(self, file_limit: int) -> None:
-        self.client = Client(self._client_settings())
+        self.client = Client(settle.client_settings(self.config, self.env, self.port))
         self.vault = Vault(self.paths.vault, passphrase_file=passphrase_file(self.env))
         self.desk = make_desk(
             self.vault, self.roster, self.providers, self._send, changed=self._accounts_changed
         )
+        self.relay = Relay(time.time, lambda: str(uuid.uuid4()), changed=self._page_changed)
+        self.desk.book.attached = self.relay.accounts
         self.commands = CommandCredentials(run_program(self._child_env()), time.time)
         self.discovery = Discovery(self._fetch, self._fresh, self.dialects)
         driver = Driver(self._send, time.time)
@@ -264,10 +266,10 @@ class Service:
             spent_window=lambda account_id, model: self.quotas.spent_window(
                 account_id, model, time.time()
             ),
-            pacer=Pacer(written=_paces(self.config)),
+            pacer=Pacer(written=settle.paces(self.config)),
         )
         self.access = Access(
-            self._policy(),
+            settle.access_policy(self.config, self.paths, self.port),
             self.store.index,
             self.instance.token,
             time.time,
@@ -298,6 +300,13 @@ class Service:
         extra = [
             *socket_routes(self, self.gateway, self._sockets_open),
             *quota_routes(self, self),
+            *relay_routes(
+                self,
+                self.relay,
+                port=lambda: self.port,
+                max_frame_mb=lambda: self.config.websocket.relay_max_frame_mb,
+                ping_s=self.page_ping_s,
+            ),
             *import_routes(self, self.desk, self.env),
             *account_routes(self, self.desk),
             *usage_routes(self, self.ledger, time.time),
@@ -325,9 +334,12 @@ class Service:
     def _upstreams(self) -> Send:
         """Return what sends a call: over HTTP, or to the services that are none of HTTP's."""
         send = with_demo(self._send, self.dialects, time.time, new_id)
-        return with_ctonew(send, lambda url, proxy: self.client.way(url, proxy), time.time, new_id)
+        send = with_ctonew(send, lambda url, proxy: self.client.way(url, proxy), time.time, new_id)
+        return with_relay(send, self.relay)
 
     async def _fetch(self, request: HttpRequest, limits: Limits) -> HttpReply:
+        if request.url.startswith(SCHEME):
+            return await self.relay.fetch(request, limits)
         return await self.client.fetch(request, limits, proxy=request.proxy)
 
     async def _fresh(self, account: Account) -> Account:
@@ -360,6 +372,20 @@ class Service:
             for provider in self.providers.values()
             if provider.id in sections and sections[provider.id].forward
         )
+
+    def _page_changed(self, account_id: str, connected: bool) -> None:
+        """Follow a page of the relay; an account that is new is greeted as every new one."""
+        known = account_id in self._known
+        self.desk.book.publish()
+        account = self.roster.get(account_id)
+        if connected and known and account is not None:
+            spawn(self._greet([account]), "models of a page")
+
+    async def _know_pages(self) -> None:
+        """Put the accounts in force that wait for their page."""
+        await self.store.done.wait()
+        if not self.store.trouble:
+            self.relay.know(relay_labels(await self.list_keys(), time.time()))
 
     def _accounts_changed(self) -> None:
         """Follow a sign-in, a renewal or a change of the settings."""
@@ -412,44 +438,9 @@ class Service:
             if self.config.quota.ask:
                 await self.quota_reader.read(self.roster.accounts())
 
-    def _client_settings(self) -> ClientSettings:
-        upstream = self.config.upstream
-        names = ("localhost", "127.0.0.1", "::1", "0.0.0.0", *self._hosts())  # noqa: S104 - refused
-        own = frozenset((host, self.port) for host in names)
-        return ClientSettings(
-            transport=upstream.transport,
-            proxy=upstream.proxy.resolve(self.env) if upstream.proxy is not None else None,
-            ca_file=upstream.ca_file,
-            forbidden=own,
-        )
-
-    def _policy(self) -> AccessPolicy:
-        access = self.config.access
-        shell = token_shell(str(self.paths.runtime / "instance.json"), sys.platform == "win32")
-        return AccessPolicy(
-            keyless=access.keyless,
-            hosts=frozenset(access.hosts),
-            origins=frozenset(access.origins),
-            ports=frozenset({self.port}),
-            token_shell=shell,
-        )
-
     def _catalog(self) -> Catalog:
-        models = self.config.models
-        return Catalog(
-            listed=self.discovery.listed(self.roster.accounts()),
-            aliases=dict(models.aliases),
-            patterns=tuple(
-                NamePattern(re.compile(p.match), p.provider, p.priority) for p in models.patterns
-            ),
-            capabilities={
-                name: Capabilities(c.context, c.tools, c.images, c.reasoning)
-                for name, c in models.capabilities.items()
-            },
-            chains=dict(models.chains),
-            default=models.default,
-            snapshot=self._snapshot,
-        )
+        listed = self.discovery.listed(self.roster.accounts())
+        return settle.catalog(self.config, listed, self._snapshot)
 
     def _settled(self, outcome: Outcome) -> None:
         self.ledger.note(entry_of(outcome, self._prices.cost, self._is_plan))
@@ -538,15 +529,18 @@ class Service:
         self.desk.configure(accounts)
         self.gateway.low_percent = config.quota.low_percent
         self.gateway.own_sign_in = self._forwarding()
-        self.gateway.pacer.written = _paces(config)
+        self.gateway.pacer.written = settle.paces(config)
         self.gateway.limits = GatewayLimits.of(config.upstream)
         self.gateway.catalog = self._catalog()
-        self.access.policy = self._policy()
+        self.access.policy = settle.access_policy(self.config, self.paths, self.port)
         self.inference.max_body_bytes = config.advanced.max_body_mb * 1024 * 1024
         if self._server is not None:
             self._server.limit_bodies(self.inference.max_body_bytes)
         if rebuilt:
-            old, self.client = self.client, Client(self._client_settings())
+            old, self.client = (
+                self.client,
+                Client(settle.client_settings(self.config, self.env, self.port)),
+            )
             spawn(self._retire(old), "old connections")
         _log.info("the settings were read again")
         self._tell()
@@ -702,6 +696,7 @@ class Service:
                 _log.warning("%d answers are cut off by the stop", self.inference.active)
         if self._sockets_open is not None:
             self._sockets_open.close_all()
+            self.relay.close_all()
             self.live.close()
             self._let_go()
         if self._opening is not None:  # what was served meanwhile is still to be written
@@ -719,19 +714,6 @@ class Service:
         await asyncio.to_thread(self.ledger.close)
         await self.store.close()
         self.instance.release()
-
-
-def _paces(config: Config) -> dict[str, Pace]:
-    sections = config.providers.items()
-    return {name: section.pace for name, section in sections if section.pace is not None}
-
-
-def _read_snapshot() -> Snapshot:
-    try:
-        return parse_snapshot(asset("models.json").read_bytes())
-    except (OSError, msgspec.MsgspecError) as error:
-        _log.warning("the shipped model data cannot be read: %s", error)
-        return {}
 
 
 def register_secrets(config: Config, env: Mapping[str, str]) -> None:

@@ -47,6 +47,7 @@ ORDER = (
     {"upstream", "ledger", "rulesets"},
     {"gateway", "clients"},
     {"server"},
+    {"settle"},
     {"service"},
     {"serving"},
     {"desktop", "cli"},

@@ -145,6 +145,8 @@ class AccountBook:
         self._now = now
         self._changed = changed
         self._configured: tuple[Account, ...] = ()
+        self.attached: Callable[[], Sequence[Account]] = tuple
+        """Gives the accounts that are there by a connection; ``publish`` when they change."""
         self._held: dict[str, _Held] = {}
         self._sealed: tuple[str, ...] = ()
         self._moved: dict[str, str] = {}
@@ -347,6 +349,8 @@ class AccountBook:
             account = self._sealed_account(account_id, first)
             if account is not None:
                 accounts.setdefault(account_id, account)
+        for account in self.attached():
+            accounts.setdefault(account.id, account)
         self._roster.replace(accounts.values(), self._now())
         self._changed()
 

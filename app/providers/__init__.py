@@ -1,5 +1,6 @@
 """The services that Dragoman knows (pure)."""
 
+from app.providers.aistudio import AISTUDIO
 from app.providers.anthropic import ANTHROPIC
 from app.providers.base import Credential, Provider, join_url
 from app.providers.claude import CLAUDE
@@ -25,6 +26,6 @@ __all__ = [
 ]
 
 PROVIDERS: dict[str, Provider] = {
-    p.id: p for p in (ANTHROPIC, CLAUDE, OPENAI, CODEX, COPILOT, GEMINI, CTONEW, DEMO)
+    p.id: p for p in (ANTHROPIC, CLAUDE, OPENAI, CODEX, COPILOT, GEMINI, AISTUDIO, CTONEW, DEMO)
 }
 """Built-in services by id, in the order in which they are shown."""

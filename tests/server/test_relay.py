@@ -44,9 +44,9 @@ def said(body):
 
 
 @contextlib.asynccontextmanager
-async def relayed(home, settings="", *, marks=None, ping_s=30.0, max_frame_mb=64):
+async def relayed(home, settings="", *, marks=None, ping_s=30.0):
     service = build_relayed(home, settings)
-    service.marks, service.ping_s, service.max_frame_mb = marks, ping_s, max_frame_mb
+    service.marks, service.page_ping_s = marks, ping_s
     try:
         await service.start()
         await service.store.done.wait()
@@ -412,7 +412,7 @@ async def test_garbage_ends_the_page_and_its_answers_at_once(tmp_path):
 
 async def test_an_oversized_frame_ends_the_page_and_its_answers(tmp_path):
     async with (
-        relayed(tmp_path, max_frame_mb=1) as server,
+        relayed(tmp_path, "websocket: {relay_max_frame_mb: 1}\n") as server,
         page(server, answer=begun) as found,
         streaming(server, found) as reader,
     ):
