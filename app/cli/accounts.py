@@ -1,24 +1,39 @@
-"""``dragoman accounts``: every account, how it is, and when it is tried again."""
+"""``dragoman accounts``: every account, how it is, when it is tried again; and changing one."""
 
 from __future__ import annotations
 
 import time
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
-from app.cli.running import connect
+from app.cli.running import client_of, connect, find_running, places
 from app.cli.status import JsonOption
-from app.cli.terminal import note, render_span, say, show_json, show_table
+from app.cli.terminal import NotRunning, note, render_span, say, show_json, show_table
+from app.errors import RequestError
 
-__all__ = ["accounts"]
+__all__ = ["AccountName", "ask_account", "choose", "commands"]
+
+_ANSWER_S = 130.0
+"""A renewal that runs comes to its end first, and the service is asked."""
+
+commands = typer.Typer(help="List the accounts, and change one.", invoke_without_command=True)
+
+AccountName = Annotated[
+    str, typer.Argument(metavar="ACCOUNT", help="claude-1, or claude when there is only one.")
+]
 
 
+@commands.callback()
 def accounts(
+    context: typer.Context,
     who: Annotated[bool, typer.Option("--who", help="Show e-mail addresses, too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the accounts."""
+    """List the accounts, and change one."""
+    if context.invoked_subcommand is not None:
+        return
     answer: dict[str, Any] = connect().get("/admin/accounts")
     if as_json:
         show_json(answer)
@@ -38,6 +53,92 @@ def accounts(
     if kept and vault["state"] not in ("open", "passphrase"):  # else it waits for a first sign-in
         say()
         say(f"{vault['message']} {vault['hint']}".strip())
+
+
+@commands.command()
+def pause(name: AccountName) -> None:
+    """Leave an account out until it is resumed."""
+    _change(name, "pause", "{id} is paused; `dragoman accounts resume {id}` takes it back in.")
+
+
+@commands.command()
+def resume(name: AccountName) -> None:
+    """Use an account again."""
+    _change(name, "resume", "{id} is used again.")
+
+
+@commands.command()
+def primary(name: AccountName) -> None:
+    """Ask an account before the others of its provider."""
+    _change(name, "primary", "{id} is asked first.")
+
+
+@commands.command()
+def refresh(name: AccountName) -> None:
+    """Renew a sign-in now."""
+    _change(name, "refresh", "{id} is renewed.")
+
+
+@commands.command()
+def rename(
+    name: AccountName, label: Annotated[str, typer.Argument(metavar="LABEL", help="The new one.")]
+) -> None:
+    """Give an account another label."""
+    _change(name, "rename", "It is called {id} now.", {"label": label})
+
+
+def _change(name: str, action: str, sentence: str, body: dict[str, object] | None = None) -> None:
+    answer = ask_account(name, action, body)
+    say(sentence.format(id=answer["account"]["id"]))
+
+
+def ask_account(name: str, action: str, body: dict[str, object] | None = None) -> dict[str, Any]:
+    """Have the running instance do something with an account; return its answer.
+
+    Raises:
+        NotRunning: there is no instance.
+        RequestError: none or several accounts are meant.
+        AppError: the instance refuses.
+    """
+    record = find_running(places())
+    if record is None:
+        raise NotRunning
+    client = client_of(record, timeout_s=_ANSWER_S)
+    account_id = choose(client.get("/admin/accounts")["accounts"], name)
+    answer: dict[str, Any] = client.post(
+        f"/admin/accounts/{quote(account_id, safe='')}/{action}", body
+    )
+    return answer
+
+
+def choose(accounts: list[dict[str, Any]], name: str) -> str:
+    """Return the id of the account that a word means: an id, a label, or a provider.
+
+    Raises:
+        RequestError: none or several are meant.
+    """
+    meant = [account for account in accounts if account["id"] == name]
+    meant = meant or [account for account in accounts if account["label"] == name]
+    if not meant:
+        meant = [
+            account
+            for account in accounts
+            if account["provider"] == name and not account["configured"]
+        ]
+    if len(meant) == 1:
+        account_id: str = meant[0]["id"]
+        return account_id
+    if meant:
+        ids = ", ".join(account["id"] for account in meant)
+        raise RequestError(
+            f"{name!r} may mean {ids}.", hint="Write one of them.", code="account_needed"
+        )
+    raise RequestError(
+        f"There is no account {name!r}.",
+        hint="`dragoman accounts` lists them.",
+        status=404,
+        code="unknown_account",
+    )
 
 
 def _row(account: dict[str, Any], now: float, *, who: bool) -> tuple[str, ...]:

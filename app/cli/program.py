@@ -59,7 +59,6 @@ def build() -> typer.Typer:
         logs.logs,
         login.login,
         logout.logout,
-        accounts.accounts,
         models.models,
         quota.quota,
         usage.usage,
@@ -71,6 +70,7 @@ def build() -> typer.Typer:
     ):
         program.command(short_help=_SHORT_HELP.get(command.__name__))(command)
     program.command("open")(open_dashboard)
+    program.add_typer(accounts.commands, name="accounts")
     program.add_typer(config.commands, name="config")
     program.add_typer(keys.commands, name="keys")
     return program

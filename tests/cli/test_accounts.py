@@ -1,6 +1,7 @@
 import time
 
 import msgspec
+import pytest
 
 NOBODY = {
     "configured": False,
@@ -85,5 +86,42 @@ def test_json_is_what_the_instance_tells(dragoman, fake):
 
 def test_without_an_instance_it_says_how_to_start(dragoman):
     code, _, err = dragoman("accounts")
+    assert code == 3
+    assert "dragoman start" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "sent", "said"),
+    [
+        (("pause", "work"), {}, "codex/work is paused"),
+        (("resume", "codex/work"), {}, "codex/work is used again"),
+        (("primary", "work"), {}, "codex/work is asked first"),
+        (("refresh", "work"), {}, "codex/work is renewed"),
+        (("rename", "work", "office"), {"label": "office"}, "called codex/work now"),
+    ],
+)
+def test_one_account_is_changed_by_its_name(dragoman, fake, words, sent, said):
+    fake.answers["GET /admin/accounts"] = listing(account("codex/work"), account("codex/home"))
+    path = f"POST /admin/accounts/codex%2Fwork/{words[0]}"
+    fake.answers[path] = {"account": account("codex/work")}
+    code, out, _ = dragoman("accounts", *words)
+    assert code == 0
+    assert said in out
+    method, asked, _, body = fake.asked[-1]
+    assert f"{method} {asked}" == path
+    assert msgspec.json.decode(body or b"{}") == sent
+
+
+@pytest.mark.parametrize("action", ["pause", "resume", "primary", "refresh"])
+def test_nothing_is_changed_where_several_may_be_meant(dragoman, fake, action):
+    fake.answers["GET /admin/accounts"] = listing(account("codex/work"), account("codex/home"))
+    code, _, err = dragoman("accounts", action, "codex")
+    assert code == 1
+    assert "codex/work, codex/home" in err
+    assert [asked[0] for asked in fake.asked] == ["GET"]
+
+
+def test_changing_without_an_instance_says_how_to_start(dragoman):
+    code, _, err = dragoman("accounts", "pause", "work")
     assert code == 3
     assert "dragoman start" in err

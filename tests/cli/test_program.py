@@ -12,7 +12,6 @@ COMMANDS = (
     "logs",
     "login",
     "logout",
-    "accounts",
     "models",
     "quota",
     "open",
@@ -24,6 +23,7 @@ COMMANDS = (
     "shell-integration",
 )
 GROUPS = {
+    "accounts": ("pause", "resume", "primary", "refresh", "rename"),
     "config": ("init", "check", "path", "edit", "reload", "schema", "import"),
     "keys": ("create", "list", "revoke"),
 }
