@@ -10,8 +10,14 @@ if "pkg_resources" not in sys.modules:  # pytest-tornado wants it; setuptools 82
 
     sys.modules["pkg_resources"] = types.SimpleNamespace(parse_version=parse)
 
+import hypothesis
 import pytest
 import tornado.ioloop
+
+# The same examples each time, and no time limit: a run says something of the change it tests and
+# not of its luck. `--hypothesis-profile default` looks further.
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("steady")
 
 pytest_plugins = ["pytest_tornado.plugin"]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import ParseError, TOMLKitError
+from tomlkit.items import AoT, Table
 
 from app.clients.change import (
     Entry,
@@ -30,7 +31,8 @@ from app.clients.textfile import keep_line_ends
 __all__ = ["TomlDocument"]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_HEADER = re.compile(r"^[ \t]*\[", re.MULTILINE)
+_HEADER = re.compile(r"(?:^[ \t]*#[^\n]*\n)*^[ \t]*\[", re.MULTILINE)
+"""The header of a table, with the comments right above it, which are about it."""
 
 
 class TomlDocument:
@@ -114,8 +116,8 @@ class TomlDocument:
 
     def _without_table(self, path: Path) -> str | None:
         """Return the text without the lines of a table and its parts, or None if it has none."""
-        name = ".".join(_key(str(step)) for step in path)
-        header = re.compile(rf"^[ \t]*\[{re.escape(name)}(\.[^\]\n]*)?\][^\n]*\n?", re.MULTILINE)
+        name = r"[ \t]*\.[ \t]*".join(_any_form(str(step)) for step in path)
+        header = re.compile(rf"^[ \t]*\[[ \t]*{name}[ \t]*(\.[^\]\n]*)?\][^\n]*\n?", re.MULTILINE)
         text, found = self._plain, False
         while match := header.search(text):
             following = _HEADER.search(text, match.end())
@@ -137,6 +139,8 @@ class TomlDocument:
                     table[step] = nested(path[depth + 1 :], value)
                     return self._dumped(tree)
                 table = table[step]
+            if isinstance(table.get(path[-1]), (Table, AoT)):
+                return None  # the library would take the comments below it along
             table[path[-1]] = value
             return self._dumped(tree)
         except (TOMLKitError, KeyError, TypeError, AttributeError, ValueError):
@@ -148,6 +152,8 @@ class TomlDocument:
             table: Any = tree
             for step in path[:-1]:
                 table = table[step]
+            if isinstance(table[path[-1]], (Table, AoT)):
+                return None  # as above
             del table[path[-1]]
             return self._dumped(tree)
         except (TOMLKitError, KeyError, TypeError, AttributeError, ValueError):
@@ -167,6 +173,12 @@ def _require_keys(path: Path) -> None:
 
 def _key(name: str) -> str:
     return name if _BARE_KEY.fullmatch(name) else render_inline(name)
+
+
+def _any_form(name: str) -> str:
+    """Return the pattern of a key in all ways of writing it that are in use."""
+    forms = {render_inline(name), f"'{name}'"} | ({name} if _BARE_KEY.fullmatch(name) else set())
+    return f"(?:{'|'.join(map(re.escape, sorted(forms)))})"
 
 
 def _table_lines(path: list[str], value: dict[str, Any]) -> list[str]:

@@ -39,6 +39,15 @@ def test_a_value_that_is_put_is_all_that_changes_for_a_reader(text, path):
         assert [line for line in kept if line not in document.text.splitlines()] == []
 
 
+@pytest.mark.parametrize("header", ["t.d", 't."d"', "t.'d'", "t . d", ' t."d" '])
+def test_comments_above_the_next_table_stay_when_a_table_is_replaced_or_goes(header):
+    text = f"[{header}]\nx = 1\n# about the next\n[u]\ny = 2\n"
+    put = TomlDocument(text).put(("t", "d"), TABLE)
+    assert put.value == {"t": {"d": TABLE}, "u": {"y": 2}}
+    assert "# about the next\n[u]\n" in put.text
+    assert TomlDocument(text).drop(("t", "d")).text == "# about the next\n[u]\ny = 2\n"
+
+
 @pytest.mark.parametrize("text", ["", "a = 1\n", "a = 1", "a = 1\r\n\r\n[t]\r\nx = 1\r\n", "# c\n"])
 def test_a_table_comes_at_the_end_and_goes_without_a_trace(text):
     document = TomlDocument(text).put(("providers", "d"), TABLE)
