@@ -175,22 +175,22 @@ class Resources:
         return replace(state, reason=f"{window} used up") if window else state
 
     def ranking(self, conversation: str) -> RankOf:
-        """Return the order among accounts: the conversation's own, those with room, those without.
+        """Return the order among accounts: the conversation's, those with room, those without.
 
         An account's prompt cache is worth more than its last few percent, but not more than an
         answer.
         """
-        bound = self.affinity.get(conversation) if conversation else None
+        bound = self.affinity.get(conversation) if conversation else ()
 
         def rank_of(account: Account, model: str) -> Rank:
             left = self.left_percent(account.id, model)
             if left is not None and left <= 0.0:
-                return 3, "its quota is used up"
-            if account.id == bound:
-                return 0, "same conversation"
+                return 4, "its quota is used up"
+            if account.id in bound:
+                return bound.index(account.id), "same conversation"
             if left is not None and left <= self.low_percent:
-                return 2, f"{left:.0f} % of its quota left"
-            return 1, ""
+                return 3, f"{left:.0f} % of its quota left"
+            return 2, ""
 
         return rank_of
 

@@ -360,14 +360,14 @@ async def test_a_conversation_stays_where_its_prompt_cache_is():
     assert await served_by(desk) == "one"
 
 
-async def test_a_conversation_leaves_an_account_that_rests_and_stays_with_the_next():
+async def test_a_conversation_leaves_an_account_that_rests_and_comes_back_to_it():
     desk = two_accounts()
     assert await served_by(desk, prompt_cache_key="k") == "one"
     desk.answers(LIMITED, Answered(200, JSON, chat_whole()))
     await desk.ask(ask_body("openai_chat", "m", prompt_cache_key="k"))
     assert desk.outcome.account == "server/two"
     desk.clock.advance(61)
-    assert await served_by(desk, prompt_cache_key="k") == "two"
+    assert await served_by(desk, prompt_cache_key="k") == "one"
 
 
 async def test_an_answer_that_broke_binds_nothing():
