@@ -686,6 +686,9 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
+_UNROUTED = Models()
+
+
 def warnings(config: Config, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Return what works but should not stay so, one sentence each, without any secret.
 
@@ -705,11 +708,12 @@ def warnings(config: Config, env: Mapping[str, str] | None = None) -> tuple[str,
                 + (f"; store the key with `dragoman login {provider}`." if provider else ".")
                 for name in ref.missing(env)
             ]
-    if idle := [
+    idle = [
         name
         for name in ("rules", "moves", "strategies", "weights", "retry", "hooks")
-        if name in config.models.model_fields_set and getattr(config.models, name)
-    ]:
+        if getattr(config.models, name) != getattr(_UNROUTED, name)
+    ]
+    if idle:
         names = ", ".join(f"models.{name}" for name in idle)
         found.append(f"{names}: checked, but not in force in this version; calls ignore it.")
     return tuple(found)

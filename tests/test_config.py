@@ -13,6 +13,7 @@ from app.config import (
     json_schema,
     warnings,
 )
+from app.configfile import init_text
 from app.configtext import load
 
 CANARY = "canary-7f3a9c-secret"
@@ -331,6 +332,12 @@ def test_routing_that_is_not_in_force_is_warned_of():
     )
     (warning,) = warnings(load(text, "f", {}))
     assert warning.startswith("models.rules, models.hooks: checked, but not in force")
+    (warning,) = warnings(load("models: {retry: {attempts: 5}}", "f", {}))
+    assert warning.startswith("models.retry: ")
+
+
+def test_a_settings_file_with_the_defaults_written_out_is_not_warned_of():
+    assert warnings(load(init_text(), "f", {})) == ()
 
 
 def test_unset_variable_is_told_with_the_way_out():
