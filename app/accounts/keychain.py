@@ -29,6 +29,7 @@ from app.log import redact
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
+    from secretstorage import Collection
 
 __all__ = [
     "Fetched",
@@ -49,6 +50,7 @@ _REFUSED_MODULES = ("keyring.backends.null", "keyring.backends.fail", "keyrings.
 """``keyrings.alt`` holds plain text or asks on a terminal, as ``keyrings.cryptfile`` does."""
 _REFUSED_NAMES = ("plaintext", "null", "fail", "uncrypted")
 
+_SECRET_SERVICE = "keyring.backends.SecretService.Keyring"
 _DENIED = frozenset(
     {
         "KeychainDenied",  # macOS: the person said no
@@ -143,7 +145,35 @@ def _backend() -> KeyringBackend:
     found = [kind for kind in backend.KeyringBackend.get_viable_backends() if is_safe(kind)]
     if not found:
         raise KeyringFault("absent", "No keyring service is running in this session.")
-    return max(found, key=lambda kind: kind.priority)()
+    best = max(found, key=lambda kind: kind.priority)()
+    if _name(type(best)) == _SECRET_SERVICE:
+        best.get_preferred_collection = lambda: _collection(best)  # type: ignore[attr-defined]
+    return best
+
+
+def _collection(store: KeyringBackend) -> Collection:
+    """Return the collection of the Secret Service that the store works on, unlocked.
+
+    The library's own way leaves its connection to the bus open where the collection stays locked.
+    """
+    import secretstorage
+    from keyring.errors import KeyringLocked
+
+    bus = secretstorage.dbus_init()
+    try:
+        path = getattr(store, "preferred_collection", None)
+        if path is None:
+            collection = secretstorage.get_default_collection(bus)
+        else:
+            collection = secretstorage.Collection(bus, path)
+        if collection.is_locked():
+            collection.unlock()
+            if collection.is_locked():
+                raise KeyringLocked("The keyring's collection was not unlocked.")
+    except BaseException:
+        bus.close()
+        raise
+    return collection
 
 
 def is_safe(kind: type[object]) -> bool:

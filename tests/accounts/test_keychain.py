@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import sys
+import warnings
 
 import pytest
 
@@ -65,8 +66,6 @@ async def test_the_vault_works_with_the_real_service(session, make_vault):
 
 
 @needs_service
-# The library leaves its connection to the collector when a collection stays locked.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_locked_collection_is_locked_and_opens_again(session, make_vault):
     session.unlock()
     vault = make_vault(keyring=SystemKeyring())
@@ -79,7 +78,18 @@ async def test_a_locked_collection_is_locked_and_opens_again(session, make_vault
     assert vault.held_ids() == ("claude/claude-1",)
     assert await vault.load() == ()
     assert [one.code for one in vault.troubles] == ["locked"]
-    gc.collect()
+
+
+@needs_service
+def test_a_locked_collection_leaves_no_connection_to_the_collector(session):
+    session.unlock()
+    SystemKeyring().write("vault-x", "a secret")
+    session.lock()
+    assert trouble_of(lambda: SystemKeyring().read("vault-x")) == "locked"
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        gc.collect()
+    assert [str(one.message) for one in seen if one.category is ResourceWarning] == []
 
 
 @needs_service
