@@ -50,7 +50,7 @@ _REFUSED_MODULES = ("keyring.backends.null", "keyring.backends.fail", "keyrings.
 """``keyrings.alt`` holds plain text or asks on a terminal, as ``keyrings.cryptfile`` does."""
 _REFUSED_NAMES = ("plaintext", "null", "fail", "uncrypted")
 
-_SECRET_SERVICE = "keyring.backends.SecretService.Keyring"
+_FREEDESKTOP = "keyring.backends.SecretService.Keyring"
 _DENIED = frozenset(
     {
         "KeychainDenied",  # macOS: the person said no
@@ -146,7 +146,7 @@ def _backend() -> KeyringBackend:
     if not found:
         raise KeyringFault("absent", "No keyring service is running in this session.")
     best = max(found, key=lambda kind: kind.priority)()
-    if _name(type(best)) == _SECRET_SERVICE:
+    if _name(type(best)) == _FREEDESKTOP:
         best.get_preferred_collection = lambda: _collection(best)  # type: ignore[attr-defined]
     return best
 
