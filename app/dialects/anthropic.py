@@ -36,7 +36,10 @@ from app.dialects.anthropic_answer import (
 from app.dialects.anthropic_request import decode_request
 from app.dialects.anthropic_stream import AnthropicDecoder
 from app.dialects.anthropic_upstream import encode_request
-from app.dialects.anthropic_values import ISSUER, NAME, need_text
+from app.dialects.anthropic_values import (
+    ISSUER,
+    NAME,
+)
 from app.dialects.anthropic_writer import AnthropicEncoder
 from app.dialects.base import (
     NOTHING,
@@ -53,6 +56,9 @@ from app.dialects.base import (
     read_head,
 )
 from app.dialects.sse import Frame
+from app.dialects.values import (
+    need_text,
+)
 from app.errors import RequestError, Retry, UpstreamError
 from app.http import Headers, HttpReply, header
 

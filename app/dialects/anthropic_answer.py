@@ -34,18 +34,20 @@ from app.dialects.anthropic_blocks import decode_blocks
 from app.dialects.anthropic_values import (
     ISSUER,
     NAME,
-    need_list,
-    opt_count,
-    opt_object,
-    opt_text,
     own_fields,
     parse_arguments,
-    rest_of,
-    unique_id,
 )
 from app.dialects.base import Encoded, LossList, ReplyContext
 from app.dialects.carrier import seal
 from app.dialects.citations import note_lost
+from app.dialects.values import (
+    need_list,
+    opt_count,
+    opt_object,
+    opt_text,
+    rest_of,
+    unique_id,
+)
 from app.errors import RequestError, UpstreamError
 
 __all__ = [
@@ -89,19 +91,19 @@ def decode_usage(raw: JsonObject, path: str = "usage") -> tuple[Usage, JsonObjec
     """
 
     def count(body: Mapping[str, Json], key: str) -> int | None:
-        return opt_count(body, key, f"{path}.{key}")
+        return opt_count(body, key, path)
 
     rest = rest_of(raw, _USAGE_KEYS)
     write = count(raw, "cache_creation_input_tokens")
     write_1h: int | None = None
-    by_life = opt_object(raw, "cache_creation", f"{path}.cache_creation")
+    by_life = opt_object(raw, "cache_creation", path)
     if by_life is not None:
         write_1h = count(by_life, "ephemeral_1h_input_tokens")
         if write is None:
             write = (count(by_life, "ephemeral_5m_input_tokens") or 0) + (write_1h or 0)
         if by_life.keys() == _CACHE_KEYS:
             del rest["cache_creation"]
-    details = opt_object(raw, "output_tokens_details", f"{path}.output_tokens_details")
+    details = opt_object(raw, "output_tokens_details", path)
     reasoning: int | None = None
     if details is not None:
         reasoning = count(details, "thinking_tokens")
@@ -202,21 +204,21 @@ def _decode_response(body: JsonObject, issuer: str) -> ChatResponse:
     taken: set[str] = set()
     parts = [replace(p, id=unique_id(p.id, taken)) if isinstance(p, ToolCall) else p for p in parts]
     fields = rest_of(body, ANSWER_KEYS)
-    stop, extras = decode_stop(opt_text(body, "stop_reason", "stop_reason"))
+    stop, extras = decode_stop(opt_text(body, "stop_reason"))
     fields.update(extras)
-    raw = opt_object(body, "usage", "usage")
+    raw = opt_object(body, "usage")
     usage: Usage | None = None
     if raw is not None:
         usage, rest = decode_usage(raw)
         if rest:
             fields["usage"] = rest
     return ChatResponse(
-        id=opt_text(body, "id", "id") or "",
-        model=opt_text(body, "model", "model") or "",
+        id=opt_text(body, "id") or "",
+        model=opt_text(body, "model") or "",
         parts=tuple(parts),
         stop=stop,
         usage=usage,
-        stop_sequence=opt_text(body, "stop_sequence", "stop_sequence"),
+        stop_sequence=opt_text(body, "stop_sequence"),
         native=Native(NAME, fields),
     )
 

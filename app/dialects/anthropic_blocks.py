@@ -29,6 +29,10 @@ from app.dialects.anthropic_values import (
     LIST,
     NAME,
     native_of,
+)
+from app.dialects.base import dump
+from app.dialects.carrier import open_seal
+from app.dialects.values import (
     need_list,
     need_object,
     need_text,
@@ -38,8 +42,6 @@ from app.dialects.anthropic_values import (
     rest_of,
     wrong,
 )
-from app.dialects.base import dump
-from app.dialects.carrier import open_seal
 from app.errors import RequestError
 
 __all__ = [
@@ -81,10 +83,10 @@ _SOURCE_KEYS: dict[str, frozenset[str]] = {
 
 def cache_of(block: JsonObject, path: str, extras: JsonObject) -> CacheMark | None:
     """Return the block's cache mark; one with more than a ttl is kept whole in ``extras``."""
-    raw = opt_object(block, "cache_control", f"{path}.cache_control")
+    raw = opt_object(block, "cache_control", path)
     if raw is None:
         return None
-    ttl = opt_text(raw, "ttl", f"{path}.cache_control.ttl")
+    ttl = opt_text(raw, "ttl", f"{path}.cache_control")
     plain: JsonObject = {"type": "ephemeral"}
     if ttl is not None:
         plain["ttl"] = ttl
@@ -112,7 +114,7 @@ def _decode_media(block: JsonObject, path: str) -> Part:
     form = source.get("type")
     extras = rest_of(block, _MEDIA_KEYS)
     cache = cache_of(block, path, extras)
-    title = opt_text(block, "title", f"{path}.title")
+    title = opt_text(block, "title", path)
     if isinstance(form, str) and rest_of(source, _SOURCE_KEYS.get(form, frozenset(source))):
         extras["source"] = source
 
@@ -183,7 +185,7 @@ def _decode_call(block: JsonObject, path: str) -> ToolCall:
         raise RequestError(f"{path}.id must not be empty.", param=f"{path}.id")
     extras = rest_of(block, _CALL_KEYS)
     cache = cache_of(block, path, extras)
-    arguments = opt_object(block, "input", f"{path}.input") or {}
+    arguments = opt_object(block, "input", path) or {}
     return ToolCall(
         call_id,
         need_text(block.get("name"), f"{path}.name"),
@@ -205,7 +207,7 @@ def _decode_result(block: JsonObject, path: str) -> ToolResult:
         content = note_list(content)
     if not content and "content" in block:
         extras["content"] = raw  # "", [] and null are not the same as absent to a reader of bytes
-    is_error = opt_flag(block, "is_error", f"{path}.is_error")
+    is_error = opt_flag(block, "is_error", path)
     if is_error is False:
         extras["is_error"] = False
     return ToolResult(
@@ -318,7 +320,7 @@ def _decode_thought(
         signature = Signature(issuer, data)
         return Reasoning(signature=signature, redacted=True, native=native_of(extras)), None
     text = need_text(block.get("thinking"), f"{path}.thinking")
-    value = opt_text(block, "signature", f"{path}.signature")
+    value = opt_text(block, "signature", path)
     native = native_of(rest_of(block, _THINKING_KEYS))
     if not value:
         return Reasoning(text, native=native), None

@@ -28,8 +28,11 @@ from app.dialects.anthropic_values import (
     JOIN,
     NAME,
     THINKING,
-    kind_of,
     native_of,
+)
+from app.dialects.base import Peek
+from app.dialects.values import (
+    kind_of,
     need_list,
     need_object,
     need_text,
@@ -41,7 +44,6 @@ from app.dialects.anthropic_values import (
     rest_of,
     wrong,
 )
-from app.dialects.base import Peek
 from app.errors import RequestError
 
 __all__ = [
@@ -99,7 +101,7 @@ def _decode_request(body: JsonObject, peek: Peek) -> ChatRequest:
         messages.extend(_decode_message(raw, f"messages[{index}]"))
     choice, parallel = _decode_choice(body)
     reasoning, output = _decode_config(body, fields)
-    stream = opt_flag(body, "stream", "stream")
+    stream = opt_flag(body, "stream")
     return ChatRequest(
         model=need_text(body.get("model"), "model"),
         messages=tuple(messages),
@@ -110,16 +112,16 @@ def _decode_request(body: JsonObject, peek: Peek) -> ChatRequest:
         ),
         tool_choice=choice,
         parallel_tools=parallel,
-        max_tokens=opt_count(body, "max_tokens", "max_tokens"),
+        max_tokens=opt_count(body, "max_tokens"),
         stop=_decode_stop(body.get("stop_sequences")),
-        temperature=opt_number(body, "temperature", "temperature"),
-        top_p=opt_number(body, "top_p", "top_p"),
-        top_k=opt_count(body, "top_k", "top_k"),
+        temperature=opt_number(body, "temperature"),
+        top_p=opt_number(body, "top_p"),
+        top_k=opt_count(body, "top_k"),
         reasoning=reasoning,
         output=output,
         stream=bool(stream) and peek.operation == "generate",
         user=_decode_user(body, fields),
-        service_tier=opt_text(body, "service_tier", "service_tier"),
+        service_tier=opt_text(body, "service_tier"),
         native=Native(NAME, fields),
     )
 
@@ -130,10 +132,10 @@ def _decode_stop(raw: Json) -> tuple[str, ...]:
 
 
 def _decode_user(body: JsonObject, fields: JsonObject) -> str | None:
-    metadata = opt_object(body, "metadata", "metadata")
+    metadata = opt_object(body, "metadata")
     if metadata is None:
         return None
-    user = opt_text(metadata, "user_id", "metadata.user_id")
+    user = opt_text(metadata, "user_id", "metadata")
     rest = metadata if user is None else rest_of(metadata, frozenset({"user_id"}))
     if rest or user is None:
         fields["metadata"] = rest
@@ -207,7 +209,7 @@ def _split_results(parts: tuple[Part, ...], native: Native | None) -> list[Messa
 
 def _decode_tool(raw: Json, path: str) -> Tool | ServerTool:
     body = need_object(raw, path)
-    kind = opt_text(body, "type", f"{path}.type")
+    kind = opt_text(body, "type", path)
     if kind is not None and kind != "custom":
         purpose = next((word for start, word in _PURPOSES.items() if kind.startswith(start)), None)
         return ServerTool(NAME, body, purpose)
@@ -215,9 +217,9 @@ def _decode_tool(raw: Json, path: str) -> Tool | ServerTool:
     cache = cache_of(body, path, extras)
     return Tool(
         need_text(body.get("name"), f"{path}.name"),
-        description=opt_text(body, "description", f"{path}.description"),
-        schema=opt_object(body, "input_schema", f"{path}.input_schema"),
-        strict=opt_flag(body, "strict", f"{path}.strict"),
+        description=opt_text(body, "description", path),
+        schema=opt_object(body, "input_schema", path),
+        strict=opt_flag(body, "strict", path),
         cache=cache,
         native=native_of(extras),
     )
@@ -232,7 +234,7 @@ _CHOICES: dict[Json, Literal["auto", "none", "required"]] = {
 
 
 def _decode_choice(body: JsonObject) -> tuple[ToolChoice | None, bool | None]:
-    raw = opt_object(body, "tool_choice", "tool_choice")
+    raw = opt_object(body, "tool_choice")
     if raw is None:
         return None, None
     kind = need_text(raw.get("type"), "tool_choice.type")
@@ -247,7 +249,7 @@ def _decode_choice(body: JsonObject) -> tuple[ToolChoice | None, bool | None]:
     if kind == "tool":
         known.add("name")
         names = (need_text(raw.get("name"), "tool_choice.name"),)
-    disabled = opt_flag(raw, "disable_parallel_tool_use", "tool_choice.disable_parallel_tool_use")
+    disabled = opt_flag(raw, "disable_parallel_tool_use", "tool_choice")
     native = native_of(rest_of(raw, frozenset(known)))
     return ToolChoice(mode, names, native), None if disabled is None else not disabled
 
@@ -255,21 +257,21 @@ def _decode_choice(body: JsonObject) -> tuple[ToolChoice | None, bool | None]:
 def _decode_config(
     body: JsonObject, fields: JsonObject
 ) -> tuple[ReasoningConfig | None, OutputFormat | None]:
-    config = opt_object(body, "output_config", "output_config") or {}
+    config = opt_object(body, "output_config") or {}
     rest = rest_of(config, frozenset({"effort", "format"}))
-    word = opt_text(config, "effort", "output_config.effort")
+    word = opt_text(config, "effort", "output_config")
     effort: Effort | None = next((known for known in EFFORTS if known == word), None)
     if word is not None and effort is None:
         rest["effort"] = word
     place = "output_config.format"
-    form = opt_object(config, "format", place)
+    form = opt_object(config, "format", "output_config")
     if form is None:  # the beta's older spelling, still sent by LiteLLM (observed 2026-11)
         place = "output_format"
-        form = opt_object(body, "output_format", place)
+        form = opt_object(body, "output_format")
     output: OutputFormat | None = None
     if form is not None:
         if form.get("type") == "json_schema":
-            output = OutputFormat("json_schema", opt_object(form, "schema", f"{place}.schema"))
+            output = OutputFormat("json_schema", opt_object(form, "schema", place))
         if output is None or form.keys() - {"type", "schema"}:
             rest["format"] = form
     if rest:
@@ -278,7 +280,7 @@ def _decode_config(
 
 
 def _decode_thinking(body: JsonObject, effort: Effort | None) -> ReasoningConfig | None:
-    raw = opt_object(body, "thinking", "thinking")
+    raw = opt_object(body, "thinking")
     if raw is None:
         if effort is None:
             return None
@@ -288,9 +290,9 @@ def _decode_thinking(body: JsonObject, effort: Effort | None) -> ReasoningConfig
         return ReasoningConfig("off", effort)
     if kind not in ("enabled", "adaptive"):
         return ReasoningConfig("adaptive", effort, native=Native(NAME, {THINKING: raw}))
-    budget = opt_count(raw, "budget_tokens", "thinking.budget_tokens")
+    budget = opt_count(raw, "budget_tokens", "thinking")
     extras = rest_of(raw, frozenset({"type", "budget_tokens"}))
-    display = opt_text(raw, "display", "thinking.display")
+    display = opt_text(raw, "display", "thinking")
     return ReasoningConfig(
         "on" if kind == "enabled" else "adaptive",
         effort,

@@ -49,15 +49,17 @@ from app.dialects.anthropic_answer import ANSWER_KEYS, decode_stop, decode_usage
 from app.dialects.anthropic_blocks import decode_blocks
 from app.dialects.anthropic_values import (
     NAME,
+    parse_arguments,
+)
+from app.dialects.sse import Frame, SseParser
+from app.dialects.values import (
     need_object,
     need_text,
     opt_object,
     opt_text,
-    parse_arguments,
     rest_of,
     unique_id,
 )
-from app.dialects.sse import Frame, SseParser
 from app.errors import RequestError, Retry, UpstreamError
 
 __all__ = [
@@ -243,28 +245,28 @@ class AnthropicDecoder:
             raise RequestError("'message_start' came twice.")
         self._started = True
         message = need_object(body.get("message"), "message")
-        raw = opt_object(message, "usage", "message.usage")
+        raw = opt_object(message, "usage", "message")
         usage: Usage | None = None
         if raw is not None:
             self._usage = dict(raw)
             usage, _ = decode_usage(raw, "message.usage")
         out.append(
             Started(
-                opt_text(message, "id", "message.id") or "",
-                opt_text(message, "model", "message.model") or "",
+                opt_text(message, "id", "message") or "",
+                opt_text(message, "model", "message") or "",
                 usage,
                 native=Native(NAME, rest_of(message, ANSWER_KEYS)),
             )
         )
 
     def _change_message(self, body: JsonObject, out: list[Event]) -> None:
-        delta = opt_object(body, "delta", "delta") or {}
-        self._stop = opt_text(delta, "stop_reason", "delta.stop_reason") or self._stop
-        sequence = opt_text(delta, "stop_sequence", "delta.stop_sequence")
+        delta = opt_object(body, "delta") or {}
+        self._stop = opt_text(delta, "stop_reason", "delta") or self._stop
+        sequence = opt_text(delta, "stop_sequence", "delta")
         self._stop_sequence = sequence if sequence is not None else self._stop_sequence
         self._extras.update(rest_of(delta, frozenset({"stop_reason", "stop_sequence"})))
         self._extras.update(rest_of(body, frozenset({"type", "delta", "usage"})))
-        raw = opt_object(body, "usage", "usage")
+        raw = opt_object(body, "usage")
         if raw is not None:
             # Cumulative: what is said again replaces what was said before.
             self._usage.update({key: value for key, value in raw.items() if value is not None})

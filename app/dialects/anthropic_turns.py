@@ -37,6 +37,8 @@ from app.dialects.anthropic_values import (
     has_mark,
     own_fields,
     parse_arguments,
+)
+from app.dialects.values import (
     unique_id,
 )
 from app.errors import TranslationError

@@ -42,9 +42,18 @@ from app.dialects.citations import note_lost
 from app.dialects.openai_chat import ChatDialect
 from app.dialects.openai_chat_answer import finish_reason_of
 from app.dialects.openai_chat_thought import encode_usage
-from app.dialects.openai_chat_values import NAME, get_flag, get_int, get_text, kind_of, rest_of
+from app.dialects.openai_chat_values import (
+    NAME,
+    get_flag,
+    get_int,
+    rest_of,
+)
 from app.dialects.openai_chat_writer import escape_lines
 from app.dialects.openai_errors import render_openai_error
+from app.dialects.values import (
+    kind_of,
+    opt_text,
+)
 from app.errors import RequestError
 
 __all__ = ["COMPLETIONS", "CompletionsDialect", "decode_completion_request"]
@@ -64,7 +73,7 @@ def decode_completion_request(body: JsonObject) -> JsonObject:
     chat["messages"] = [{"role": "user", "content": _prompt(body.get("prompt"))}]
     if get_flag(body, "echo"):
         raise _refused("echo", "the prompt cannot be echoed")
-    if get_text(body, "suffix"):
+    if opt_text(body, "suffix"):
         raise _refused("suffix", "text cannot be inserted before a suffix")
     if body.get("logprobs") is not None:
         raise _refused("logprobs", "log probabilities cannot be given")

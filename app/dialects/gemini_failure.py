@@ -16,12 +16,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
-import msgspec
-
 from app.canonical.failure import Failure, FailureKind, Scope, kind_of_status
 from app.canonical.parts import Json, JsonObject, Native
 from app.dialects.base import dump
 from app.dialects.gemini_parts import DIALECT
+from app.dialects.values import (
+    first_object,
+)
 from app.errors import Retry
 from app.http import Headers, HttpReply, header
 
@@ -183,13 +184,8 @@ def _judge_quota(reason: str | None, details: list[JsonObject]) -> _Verdict:
 
 
 def _error_of(body: bytes) -> JsonObject | None:
-    try:
-        value: Json = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    if isinstance(value, list) and value:
-        value = value[0]
-    if not isinstance(value, dict):
+    value = first_object(body)
+    if value is None:
         return None
     inner = value.get("error", value)
     if isinstance(inner, str) and inner.strip():

@@ -14,7 +14,12 @@ import re
 from itertools import pairwise
 
 from app.canonical.parts import Json, JsonObject
-from app.dialects.gemini_parts import fields, string
+from app.dialects.gemini_parts import (
+    fields,
+)
+from app.dialects.values import (
+    need_text,
+)
 from app.errors import RequestError
 
 __all__ = ["HeldCall"]
@@ -42,7 +47,7 @@ class HeldCall:
         """
         for number, value in enumerate(pieces):
             piece = fields(value, f"{path}[{number}]")
-            where = string(piece.get("jsonPath", ""), f"{path}[{number}].jsonPath")
+            where = need_text(piece.get("jsonPath", ""), f"{path}[{number}].jsonPath")
             _put(self._args, where, _value_of(piece), grow=where in self._growing)
             if piece.get("willContinue") is True:
                 self._growing.add(where)

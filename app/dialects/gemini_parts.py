@@ -41,6 +41,7 @@ from app.canonical.parts import (
 )
 from app.dialects.base import dump
 from app.dialects.carrier import open_seal, seal
+from app.dialects.values import need_flag, need_list, need_text, wrong
 from app.errors import RequestError, TranslationError
 
 __all__ = [
@@ -49,8 +50,6 @@ __all__ = [
     "PLACEHOLDER",
     "Sign",
     "arguments_object",
-    "array",
-    "boolean",
     "call_body",
     "decode_part",
     "fields",
@@ -62,9 +61,7 @@ __all__ = [
     "restored_alphabet",
     "seal_reasoning",
     "seal_signature",
-    "string",
     "unseal",
-    "wrong",
 ]
 
 DIALECT: DialectName = "gemini"
@@ -124,21 +121,6 @@ _KINDS = (
 """The members of the protocol's ``oneof``: a part has one of them."""
 
 
-def wrong(path: str, wanted: str, value: Json) -> RequestError:
-    """Return the error for a value of another type than the dialect has at ``path``."""
-    if value is None:
-        found = "null"
-    elif isinstance(value, bool):
-        found = "a boolean"
-    elif isinstance(value, int | float):
-        found = "a number"
-    elif isinstance(value, str):
-        found = "a string"
-    else:
-        found = "a list" if isinstance(value, list) else "an object"
-    return RequestError(f"{path} must be {wanted}, not {found}.", param=path)
-
-
 def fields(value: Json, path: str) -> JsonObject:
     """Return an object with its known keys in camelCase and without nulls.
 
@@ -156,39 +138,6 @@ def fields(value: Json, path: str) -> JsonObject:
             raise RequestError(f"{path} has {name} twice, in two spellings.", param=path)
         plain[name] = item
     return plain
-
-
-def array(value: Json, path: str) -> list[Json]:
-    """Return a list.
-
-    Raises:
-        RequestError: it is none.
-    """
-    if not isinstance(value, list):
-        raise wrong(path, "a list", value)
-    return value
-
-
-def string(value: Json, path: str) -> str:
-    """Return a string.
-
-    Raises:
-        RequestError: it is none.
-    """
-    if not isinstance(value, str):
-        raise wrong(path, "a string", value)
-    return value
-
-
-def boolean(value: Json, path: str) -> bool:
-    """Return a boolean.
-
-    Raises:
-        RequestError: it is none.
-    """
-    if not isinstance(value, bool):
-        raise wrong(path, "true or false", value)
-    return value
 
 
 def number(value: Json, path: str) -> float:
@@ -312,9 +261,9 @@ def decode_part(value: Json, path: str, sign: Sign) -> list[Part]:
     signature: Signature | None = None
     extra: Mapping[str, Json] | None = None
     if "thoughtSignature" in body:
-        raw = string(body.pop("thoughtSignature"), f"{path}.thoughtSignature")
+        raw = need_text(body.pop("thoughtSignature"), f"{path}.thoughtSignature")
         signature, extra = sign(raw)
-    thought = "thought" in body and boolean(body.pop("thought"), f"{path}.thought")
+    thought = "thought" in body and need_flag(body.pop("thought"), f"{path}.thought")
     if signature is not None and extra is not None and extra.get("ahead") is True:
         before.append(_sealed_reasoning("", signature, extra))
         signature, extra = None, None
@@ -334,7 +283,7 @@ def decode_part(value: Json, path: str, sign: Sign) -> list[Part]:
 
 
 def _decode_text(value: Json, path: str, rest: JsonObject) -> Part:
-    return Text(string(value, path), native=native_of(rest))
+    return Text(need_text(value, path), native=native_of(rest))
 
 
 def kind_of_media(media_type: str | None, uri: str = "") -> MediaKind:
@@ -351,15 +300,15 @@ def decode_blob(value: Json, path: str, rest: JsonObject) -> Media:
     for key in ("mimeType", "data"):
         if key not in blob:
             raise RequestError(f"{path}.{key} is missing.", param=f"{path}.{key}")
-    media_type = string(blob.pop("mimeType"), f"{path}.mimeType")
-    data = restored_alphabet(string(blob.pop("data"), f"{path}.data"))
+    media_type = need_text(blob.pop("mimeType"), f"{path}.mimeType")
+    data = restored_alphabet(need_text(blob.pop("data"), f"{path}.data"))
     name = blob.pop("displayName", None)
     kept: JsonObject = {**rest, "inlineData": blob} if blob else rest
     media = Media(
         kind_of_media(media_type),
         media_type,
         data,
-        name=None if name is None else string(name, f"{path}.displayName"),
+        name=None if name is None else need_text(name, f"{path}.displayName"),
         native=native_of(kept),
     )
     if media_type == "text/plain":
@@ -382,16 +331,16 @@ def decode_file(value: Json, path: str, rest: JsonObject) -> Media:
     """Read ``fileData``; the ``fileData`` key in ``native`` says that the client named the file."""
     file = fields(value, path)
     mime = file.pop("mimeType", None)
-    media_type = None if mime is None else string(mime, f"{path}.mimeType")
+    media_type = None if mime is None else need_text(mime, f"{path}.mimeType")
     if "fileUri" not in file:
         raise RequestError(f"{path}.fileUri is missing.", param=f"{path}.fileUri")
-    uri = string(file.pop("fileUri"), f"{path}.fileUri")
+    uri = need_text(file.pop("fileUri"), f"{path}.fileUri")
     name = file.pop("displayName", None)
     return Media(
         kind_of_media(media_type, uri),
         media_type,
         url=uri,
-        name=None if name is None else string(name, f"{path}.displayName"),
+        name=None if name is None else need_text(name, f"{path}.displayName"),
         native=Native(DIALECT, {**rest, "fileData": file}),
     )
 
@@ -400,8 +349,8 @@ def _decode_call(value: Json, path: str, rest: JsonObject) -> Part:
     call = fields(value, path)
     if "name" not in call:
         raise RequestError(f"{path}.name is missing.", param=f"{path}.name")
-    name = string(call.pop("name"), f"{path}.name")
-    call_id = string(call.pop("id", ""), f"{path}.id")
+    name = need_text(call.pop("name"), f"{path}.name")
+    call_id = need_text(call.pop("id", ""), f"{path}.id")
     args = call.pop("args", {})
     if not isinstance(args, dict):
         raise wrong(f"{path}.args", "an object", args)
@@ -411,8 +360,8 @@ def _decode_call(value: Json, path: str, rest: JsonObject) -> Part:
 
 def _decode_result(value: Json, path: str, rest: JsonObject) -> Part:
     result = fields(value, path)
-    call_id = string(result.get("id", ""), f"{path}.id")
-    name = string(result.get("name", ""), f"{path}.name")
+    call_id = need_text(result.get("id", ""), f"{path}.id")
+    name = need_text(result.get("name", ""), f"{path}.name")
     if not call_id and not name:
         raise RequestError(f"{path} has neither name nor id.", param=f"{path}.name")
     response = result.get("response", {})
@@ -420,7 +369,7 @@ def _decode_result(value: Json, path: str, rest: JsonObject) -> Part:
         raise wrong(f"{path}.response", "an object", response)
     text, is_error = _result_text(response)
     content: list[Part] = [Text(text)] if text else []
-    for number_, item in enumerate(array(result.get("parts", []), f"{path}.parts")):
+    for number_, item in enumerate(need_list(result.get("parts", []), f"{path}.parts")):
         content.append(_decode_result_part(item, f"{path}.parts[{number_}]"))
     return ToolResult(
         call_id,

@@ -46,19 +46,21 @@ from app.dialects.base import Peek
 from app.dialects.gemini_parts import (
     DIALECT,
     ISSUER,
-    array,
-    boolean,
     decode_part,
     fields,
     integer,
     native_of,
     number,
     own_fields,
-    string,
     unseal,
-    wrong,
 )
 from app.dialects.gemini_schema import from_openapi
+from app.dialects.values import (
+    need_flag,
+    need_list,
+    need_text,
+    wrong,
+)
 from app.errors import RequestError
 
 __all__ = ["MADE_UP_ID", "decode_request"]
@@ -107,7 +109,7 @@ def decode_request(body: JsonObject, peek: Peek) -> ChatRequest:
         system=system,
         tools=tools,
         tool_choice=choice,
-        service_tier=None if tier is None else string(tier, "serviceTier"),
+        service_tier=None if tier is None else need_text(tier, "serviceTier"),
         stream=peek.stream,
     )
     if "generationConfig" in top:
@@ -125,7 +127,7 @@ def _decode_system(value: Json, native: JsonObject) -> tuple[Part, ...]:
         return ()
     if isinstance(value, dict) and "parts" in value:
         content = fields(value, path)
-        items = array(content.pop("parts", []), f"{path}.parts")
+        items = need_list(content.pop("parts", []), f"{path}.parts")
         if content:
             native[path] = content
         path = f"{path}.parts"
@@ -159,7 +161,7 @@ class _Conversation:
     def decode(self, value: Json) -> tuple[Message, ...]:
         contents = [
             self._read(item, f"contents[{number_}]")
-            for number_, item in enumerate(array(value, "contents"))
+            for number_, item in enumerate(need_list(value, "contents"))
         ]
         for _, parts, _ in contents:
             for part in parts:
@@ -175,7 +177,7 @@ class _Conversation:
         content = fields(value, path)
         native: JsonObject = {}
         if "role" in content:
-            name = string(content.pop("role"), f"{path}.role")
+            name = need_text(content.pop("role"), f"{path}.role")
             role = _ROLES.get(name)
             if role is None:
                 raise RequestError(
@@ -186,7 +188,7 @@ class _Conversation:
             role = "user"
             native["role"] = None
         parts: list[Part] = []
-        for number_, item in enumerate(array(content.pop("parts", []), f"{path}.parts")):
+        for number_, item in enumerate(need_list(content.pop("parts", []), f"{path}.parts")):
             parts.extend(decode_part(item, f"{path}.parts[{number_}]", unseal))
         native.update(content)
         self._sealed = self._sealed or any(
@@ -316,14 +318,14 @@ _PURPOSES = {
 
 def _decode_tools(value: Json) -> tuple[Tool | ServerTool, ...]:
     tools: list[Tool | ServerTool] = []
-    for number_, item in enumerate(array(value, "tools")):
+    for number_, item in enumerate(need_list(value, "tools")):
         path = f"tools[{number_}]"
         for key, body in fields(item, path).items():
             if key == "functionDeclarations":
                 where = f"{path}.{key}"
                 tools.extend(
                     _decode_function(entry, f"{where}[{place}]")
-                    for place, entry in enumerate(array(body, where))
+                    for place, entry in enumerate(need_list(body, where))
                 )
             else:
                 purpose = _PURPOSES.get(key)
@@ -335,7 +337,7 @@ def _decode_function(value: Json, path: str) -> Tool:
     entry = fields(value, path)
     if "name" not in entry:
         raise RequestError(f"{path}.name is missing.", param=f"{path}.name")
-    name = string(entry.pop("name"), f"{path}.name")
+    name = need_text(entry.pop("name"), f"{path}.name")
     description = entry.pop("description", None)
     schema: JsonObject | None = None
     if "parametersJsonSchema" in entry:
@@ -351,7 +353,7 @@ def _decode_function(value: Json, path: str) -> Tool:
         schema = from_openapi(declared)
     return Tool(
         name,
-        None if description is None else string(description, f"{path}.description"),
+        None if description is None else need_text(description, f"{path}.description"),
         schema,
         native=native_of(entry),
     )
@@ -372,12 +374,12 @@ def _decode_choice(value: Json, native: JsonObject) -> ToolChoice | None:
     path = "toolConfig.functionCallingConfig"
     rest = fields(calling, path)
     names = tuple(
-        string(name, f"{path}.allowedFunctionNames[{number_}]")
+        need_text(name, f"{path}.allowedFunctionNames[{number_}]")
         for number_, name in enumerate(
-            array(rest.pop("allowedFunctionNames", []), f"{path}.allowedFunctionNames")
+            need_list(rest.pop("allowedFunctionNames", []), f"{path}.allowedFunctionNames")
         )
     )
-    word = string(rest["mode"], f"{path}.mode") if "mode" in rest else None
+    word = need_text(rest["mode"], f"{path}.mode") if "mode" in rest else None
     mode = _MODES.get((word or "").upper())
     if mode is None:
         rest["mode"] = word  # VALIDATED, and whatever comes: automatic for everyone else
@@ -395,14 +397,14 @@ def _decode_config(request: ChatRequest, config: JsonObject) -> ChatRequest:
     def real(key: str) -> float | None:
         return number(config.pop(key), f"generationConfig.{key}") if key in config else None
 
-    stop = array(config.pop("stopSequences", []), "generationConfig.stopSequences")
+    stop = need_list(config.pop("stopSequences", []), "generationConfig.stopSequences")
     logprobs = config.pop("responseLogprobs", None)
     choices = whole("candidateCount")
     return replace(
         request,
         max_tokens=whole("maxOutputTokens"),
         stop=tuple(
-            string(item, f"generationConfig.stopSequences[{number_}]")
+            need_text(item, f"generationConfig.stopSequences[{number_}]")
             for number_, item in enumerate(stop)
         ),
         temperature=real("temperature"),
@@ -413,7 +415,7 @@ def _decode_config(request: ChatRequest, config: JsonObject) -> ChatRequest:
         seed=whole("seed"),
         logprobs=None
         if logprobs is None
-        else boolean(logprobs, "generationConfig.responseLogprobs"),
+        else need_flag(logprobs, "generationConfig.responseLogprobs"),
         top_logprobs=whole("logprobs"),
         choices=1 if choices is None else max(choices, 1),
         reasoning=_decode_thinking(config.pop("thinkingConfig", None)),
@@ -443,13 +445,13 @@ def _decode_thinking(value: Json) -> ReasoningConfig | None:
         budget = max(budget, -1)
     effort = None
     if "thinkingLevel" in config:
-        level = string(config["thinkingLevel"], f"{path}.thinkingLevel").lower()
+        level = need_text(config["thinkingLevel"], f"{path}.thinkingLevel").lower()
         effort = _EFFORTS.get(level)
         if effort is not None:
             del config["thinkingLevel"]
     visible = None
     if "includeThoughts" in config:
-        visible = boolean(config.pop("includeThoughts"), f"{path}.includeThoughts")
+        visible = need_flag(config.pop("includeThoughts"), f"{path}.includeThoughts")
     return ReasoningConfig(
         "off" if budget == 0 else "on",
         effort,
@@ -462,7 +464,7 @@ def _decode_thinking(value: Json) -> ReasoningConfig | None:
 
 def _decode_output(config: JsonObject) -> OutputFormat | None:
     if "responseMimeType" in config:
-        mime = string(config["responseMimeType"], "generationConfig.responseMimeType")
+        mime = need_text(config["responseMimeType"], "generationConfig.responseMimeType")
         if mime not in ("application/json", "text/plain"):
             return None  # text/x.enum: stays native with its schema
         del config["responseMimeType"]

@@ -38,7 +38,6 @@ from app.dialects.base import Encoded, LossList, ReplyContext
 from app.dialects.citations import note_lost
 from app.dialects.gemini_parts import (
     DIALECT,
-    array,
     call_body,
     decode_part,
     fields,
@@ -47,7 +46,11 @@ from app.dialects.gemini_parts import (
     own_fields,
     seal_reasoning,
     seal_signature,
-    string,
+)
+from app.dialects.values import (
+    need_list,
+    need_text,
+    unique_id,
 )
 from app.errors import RequestError, UpstreamError
 
@@ -59,7 +62,6 @@ __all__ = [
     "encode_response",
     "encode_usage",
     "read_usage",
-    "unique_id",
 ]
 
 _STOPS: dict[str, StopReason] = {
@@ -150,16 +152,6 @@ def encode_usage(usage: Usage, kept: Json = None) -> JsonObject:
     return {**body, **rest}
 
 
-def unique_id(call_id: str, taken: set[str]) -> str:
-    """Return the id, with a suffix when another call of the answer has it; notes it as taken."""
-    made, again = call_id, 1
-    while made and made in taken:
-        again += 1
-        made = f"{call_id}_{again}"
-    taken.add(made)
-    return made
-
-
 @dataclass(slots=True)
 class Answer:
     """What is gathered of an answer beside its parts, from one body or from many chunks."""
@@ -191,16 +183,16 @@ class Answer:
         """
         top = dict(body)
         candidates = top.pop("candidates", [])
-        self.id = string(top.pop("responseId", self.id), "responseId")
-        self.model = string(top.pop("modelVersion", self.model), "modelVersion")
+        self.id = need_text(top.pop("responseId", self.id), "responseId")
+        self.model = need_text(top.pop("modelVersion", self.model), "modelVersion")
         if "createTime" in top:
-            self._take_time(string(top.pop("createTime"), "createTime"))
+            self._take_time(need_text(top.pop("createTime"), "createTime"))
         if "usageMetadata" in top:
             self.usage, self.usage_rest = read_usage(top.pop("usageMetadata"))
         self.top.update(top)
         chosen: JsonObject | None = None
         others: list[Json] = []
-        for number, item in enumerate(array(candidates, "candidates")):
+        for number, item in enumerate(need_list(candidates, "candidates")):
             candidate = fields(item, f"candidates[{number}]")
             if chosen is None and candidate.get("index", 0) == 0:
                 chosen = candidate
@@ -213,7 +205,7 @@ class Answer:
     def _take_candidate(self, chosen: JsonObject) -> JsonObject:
         candidate = dict(chosen)
         if "finishReason" in candidate:
-            self.reason = string(candidate.pop("finishReason"), "candidates[0].finishReason")
+            self.reason = need_text(candidate.pop("finishReason"), "candidates[0].finishReason")
         self.bare = "content" not in candidate and (self.bare or not self.chosen)
         self.chosen = True
         if candidate.get("index") == 0:
@@ -329,7 +321,7 @@ def _decode(body: JsonObject, issuer: str) -> ChatResponse:
             parts.append(told)
     else:
         where = "candidates[0].content.parts"
-        for number, item in enumerate(array(candidate["parts"], where)):
+        for number, item in enumerate(need_list(candidate["parts"], where)):
             found = decode_part(item, f"{where}[{number}]", lambda v: (Signature(issuer, v), None))
             parts.extend(answer.take_part(part) for part in found)
     stop = answer.stop()

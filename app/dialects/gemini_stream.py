@@ -60,7 +60,6 @@ from app.dialects.gemini_held import HeldCall
 from app.dialects.gemini_parts import (
     DIALECT,
     ISSUER,
-    array,
     decode_part,
     fields,
     own_fields,
@@ -80,6 +79,9 @@ from app.dialects.gemini_response import (
     render_time,
 )
 from app.dialects.sse import SseParser
+from app.dialects.values import (
+    need_list,
+)
 from app.errors import AppError, RequestError, UpstreamError
 
 __all__ = ["GeminiStreamDecoder", "GeminiStreamEncoder"]
@@ -234,7 +236,7 @@ class GeminiStreamDecoder:
         if candidate is None:
             return
         where = "candidates[0].content.parts"
-        for number, item in enumerate(array(candidate["parts"], where)):
+        for number, item in enumerate(need_list(candidate["parts"], where)):
             path = f"{where}[{number}]"
             if not self._take_piece(item, path, events):
                 self._whole(item, path, events)
@@ -266,7 +268,7 @@ class GeminiStreamDecoder:
             self._held.rest.update(part)
         if pieces is not None:
             where = f"{path}.functionCall.partialArgs"
-            self._held.add(array(pieces, where), where)
+            self._held.add(need_list(pieces, where), where)
         if goes_on is not True:
             self._release(events)
         return True

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from app.canonical.failure import Failure
-from app.canonical.parts import DialectName, Json, JsonObject
+from app.canonical.parts import DialectName, JsonObject
 from app.canonical.profile import Target
 from app.canonical.request import ChatRequest
 from app.canonical.response import ChatResponse
@@ -43,7 +43,10 @@ from app.dialects.openai_chat_request import decode_chat_request
 from app.dialects.openai_chat_stream import ChatStreamDecoder
 from app.dialects.openai_chat_thought import decode_usage
 from app.dialects.openai_chat_upstream import encode_chat_request
-from app.dialects.openai_chat_values import ISSUER, NAME, need_object
+from app.dialects.openai_chat_values import (
+    ISSUER,
+    NAME,
+)
 from app.dialects.openai_chat_writer import ChatStreamEncoder
 from app.dialects.openai_errors import (
     decode_openai_failure,
@@ -51,6 +54,10 @@ from app.dialects.openai_errors import (
     read_openai_error,
 )
 from app.dialects.sse import Frame
+from app.dialects.values import (
+    first_object,
+    need_object,
+)
 from app.errors import RequestError, UpstreamError
 from app.http import Headers, HttpReply
 
@@ -163,20 +170,16 @@ class ChatDialect:
 
     def decode_failure(self, status: int, headers: Headers, body: bytes) -> Failure:
         """Read a service's error answer; never raises."""
-        try:
-            value: Json = msgspec.json.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return decode_openai_failure(status, headers, body, NAME)
-        if isinstance(value, list) and value:
-            value = value[0]  # Google's compatible endpoint wraps its error in a list
-        if isinstance(value, dict) and "error" in value:
+        value = first_object(body) or {}
+        if "error" in value:
             error = value["error"]
             named = isinstance(error, str) and not isinstance(value.get("message"), str)
             if error and (named or isinstance(error, dict)):
                 return read_error(error, status, headers)
-        if isinstance(value, dict) and isinstance(value.get("detail"), list):
+        detail = value.get("detail")
+        if isinstance(detail, list):
             return read_openai_error(
-                fastapi_error(value["detail"]), status, headers=headers, dialect=NAME, known=False
+                fastapi_error(detail), status, headers=headers, dialect=NAME, known=False
             )
         return decode_openai_failure(status, headers, body, NAME)
 

@@ -40,10 +40,13 @@ from app.dialects.openai_chat_values import (
     add_native,
     form_of,
     native_of,
-    need_list,
-    need_object,
     own_fields,
     rest_of,
+)
+from app.dialects.values import (
+    need_list,
+    need_object,
+    unique_id,
 )
 from app.errors import RequestError
 
@@ -61,7 +64,6 @@ __all__ = [
     "first_choice",
     "stop_of",
     "tidy_choice",
-    "unique_id",
     "wants_functions",
 ]
 
@@ -344,16 +346,6 @@ def _encode_call(call: ToolCall, reply: ReplyContext) -> JsonObject:
 def call_id_of(call: ToolCall, reply: ReplyContext) -> str:
     """Return a call's id for a client."""
     return fit_id(call.id, CHAT_CALL) if call.id else reply.new_id("call_")
-
-
-def unique_id(call_id: str, taken: set[str]) -> str:
-    """Return an id that no call before has, and take it; '' stays."""
-    own, number = call_id, len(taken)
-    while call_id and own in taken:
-        number += 1
-        own = f"{call_id}_{number}"
-    taken.add(own)
-    return own
 
 
 def wants_functions(reply: ReplyContext) -> bool:

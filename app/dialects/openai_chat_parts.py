@@ -33,12 +33,14 @@ from app.dialects.openai_chat_values import (
     NAME,
     add_native,
     form_of,
-    get_text,
-    join,
     native_of,
-    need_object,
-    need_text,
+    required_text,
     rest_of,
+)
+from app.dialects.values import (
+    join,
+    need_object,
+    opt_text,
     wrong,
 )
 from app.errors import RequestError, TranslationError
@@ -163,7 +165,7 @@ _TEXT_KEYS = frozenset(("type", "text"))
 
 
 def _decode_text(part: JsonObject, path: str) -> Part:
-    text = need_text(part, "text", path)
+    text = required_text(part, "text", path)
     if len(part) == 2:
         return Text(text)
     return Text(text, decode_cache(part), native=native_of(rest_of(part, _TEXT_KEYS)))
@@ -171,7 +173,7 @@ def _decode_text(part: JsonObject, path: str) -> Part:
 
 def _decode_refusal(part: JsonObject, path: str) -> Part:
     native = native_of(rest_of(part, frozenset(("type", "refusal"))))
-    return Refusal(need_text(part, "refusal", path), native)
+    return Refusal(required_text(part, "refusal", path), native)
 
 
 def _source(url: str, path: str) -> tuple[str | None, str | None, str | None]:
@@ -189,7 +191,7 @@ def _decode_visual(kind: MediaKind, key: str) -> Callable[[JsonObject, str], Par
             inner = {"url": inner}
         source = need_object(inner, join(path, key))
         place = f"{path}.{key}.url"
-        media_type, data, url = _source(need_text(source, "url", f"{path}.{key}"), place)
+        media_type, data, url = _source(required_text(source, "url", f"{path}.{key}"), place)
         fields = rest_of(part, frozenset(("type", key)))
         extras = rest_of(source, frozenset(("url", "detail")))
         if extras:
@@ -199,7 +201,7 @@ def _decode_visual(kind: MediaKind, key: str) -> Callable[[JsonObject, str], Par
             media_type,
             data,
             url,
-            detail=get_text(source, "detail", f"{path}.{key}"),
+            detail=opt_text(source, "detail", f"{path}.{key}"),
             cache=decode_cache(part),
             native=native_of(fields),
         )
@@ -210,8 +212,8 @@ def _decode_visual(kind: MediaKind, key: str) -> Callable[[JsonObject, str], Par
 def _decode_audio(part: JsonObject, path: str) -> Part:
     place = f"{path}.input_audio"
     inner = need_object(part.get("input_audio"), place)
-    data = need_text(inner, "data", place)
-    form = get_text(inner, "format", place)
+    data = required_text(inner, "data", place)
+    form = opt_text(inner, "format", place)
     media_type = _AUDIO_TYPES.get(form, f"audio/{form}") if form else None
     if _is_data_url(data):
         named, data = parse_data_url(data, f"{place}.data")
@@ -229,9 +231,9 @@ def _decode_audio(part: JsonObject, path: str) -> Part:
 def _decode_file(part: JsonObject, path: str) -> Part:
     place = f"{path}.file"
     inner = need_object(part.get("file"), place)
-    file_id = get_text(inner, "file_id", place)
-    content = get_text(inner, "file_data", place)
-    name = get_text(inner, "filename", place)
+    file_id = opt_text(inner, "file_id", place)
+    content = opt_text(inner, "file_data", place)
+    name = opt_text(inner, "filename", place)
     if file_id is None and content is None:
         raise RequestError(f"{place} needs file_data or file_id.", param=place)
     media_type = data = url = None
@@ -395,8 +397,8 @@ def decode_call(value: Any, path: str, issuer: str | None) -> ToolCall:
     if extra_content:
         fields["extra_content"] = extra_content
     return ToolCall(
-        get_text(call, "id", path) or "",
-        need_text(inner, "name", f"{path}.{key}"),
+        opt_text(call, "id", path) or "",
+        required_text(inner, "name", f"{path}.{key}"),
         text,
         "custom" if custom else "function",
         signature=signature,

@@ -45,14 +45,16 @@ from app.dialects.openai_chat_values import (
     NAME,
     get_flag,
     get_int,
-    get_number,
-    get_text,
-    join,
     native_of,
+    required_text,
+    rest_of,
+)
+from app.dialects.values import (
+    join,
     need_list,
     need_object,
-    need_text,
-    rest_of,
+    opt_number,
+    opt_text,
     wrong,
 )
 from app.errors import RequestError
@@ -111,31 +113,31 @@ def decode_chat_request(body: JsonObject) -> ChatRequest:
         max_tokens = get_int(body, "max_tokens")
     tools = _decode_tools(body, form)
     return ChatRequest(
-        model=need_text(body, "model", ""),
+        model=required_text(body, "model", ""),
         messages=_decode_messages(body),
         tools=tools,
         tool_choice=_decode_choice(body, form),
         parallel_tools=False if "functions" in form else get_flag(body, "parallel_tool_calls"),
         max_tokens=max_tokens,
         stop=_decode_stop(body, form),
-        temperature=get_number(body, "temperature"),
-        top_p=get_number(body, "top_p"),
+        temperature=opt_number(body, "temperature"),
+        top_p=opt_number(body, "top_p"),
         # Stays in native, too: only servers whose clients send it know it.
         top_k=get_int(body, "top_k"),
-        frequency_penalty=get_number(body, "frequency_penalty"),
-        presence_penalty=get_number(body, "presence_penalty"),
+        frequency_penalty=opt_number(body, "frequency_penalty"),
+        presence_penalty=opt_number(body, "presence_penalty"),
         seed=get_int(body, "seed"),
         logprobs=get_flag(body, "logprobs"),
         top_logprobs=get_int(body, "top_logprobs"),
         choices=_decode_count(body),
         reasoning=_decode_reasoning(body, fields),
         output=_decode_output(body, fields),
-        verbosity=get_text(body, "verbosity"),
+        verbosity=opt_text(body, "verbosity"),
         stream=get_flag(body, "stream") is True,
         include_usage=_decode_stream_options(body, fields),
-        cache_key=get_text(body, "prompt_cache_key"),
+        cache_key=opt_text(body, "prompt_cache_key"),
         user=_decode_user(body, fields, form),
-        service_tier=get_text(body, "service_tier"),
+        service_tier=opt_text(body, "service_tier"),
         metadata=_decode_metadata(body, fields),
         store=get_flag(body, "store"),
         # Never None: encoders tell by it that the request came from this dialect.
@@ -170,9 +172,9 @@ def _decode_stop(body: JsonObject, form: JsonObject) -> tuple[str, ...]:
 
 
 def _decode_user(body: JsonObject, fields: JsonObject, form: JsonObject) -> str | None:
-    user = get_text(body, "user")
+    user = opt_text(body, "user")
     if user is None:
-        user = get_text(body, "safety_identifier")
+        user = opt_text(body, "safety_identifier")
         if user is not None:
             del fields["safety_identifier"]
             form["user"] = "safety_identifier"
@@ -207,7 +209,7 @@ def _decode_output(body: JsonObject, fields: JsonObject) -> OutputFormat | None:
     if value is None:
         return None
     output = need_object(value, "response_format")
-    kind = need_text(output, "type", "response_format")
+    kind = required_text(output, "type", "response_format")
     if kind == "text":
         return OutputFormat("text")
     if kind == "json_object":
@@ -233,9 +235,9 @@ def _decode_output(body: JsonObject, fields: JsonObject) -> OutputFormat | None:
     return OutputFormat(
         "json_schema",
         None if schema is None else need_object(schema, f"{place}.schema"),
-        get_text(inner, "name", place),
+        opt_text(inner, "name", place),
         get_flag(inner, "strict", place),
-        get_text(inner, "description", place),
+        opt_text(inner, "description", place),
     )
 
 
@@ -244,7 +246,7 @@ def _effort(value: str | None) -> Effort | None:
 
 
 def _decode_reasoning(body: JsonObject, fields: JsonObject) -> ReasoningConfig | None:
-    word = get_text(body, "reasoning_effort")
+    word = opt_text(body, "reasoning_effort")
     effort = _effort(word)
     if word is not None and effort is None:
         fields["reasoning_effort"] = word
@@ -254,7 +256,7 @@ def _decode_reasoning(body: JsonObject, fields: JsonObject) -> ReasoningConfig |
             return None
         return ReasoningConfig("off" if effort == "none" else "on", effort)
     wish = need_object(value, "reasoning")
-    inner = _effort(get_text(wish, "effort", "reasoning")) or effort
+    inner = _effort(opt_text(wish, "effort", "reasoning")) or effort
     enabled = get_flag(wish, "enabled", "reasoning")
     excluded = get_flag(wish, "exclude", "reasoning")
     off = enabled is False or inner == "none"
@@ -330,8 +332,8 @@ def _decode_function(inner: JsonObject, outer: JsonObject, place: str, tool_plac
     if extras:
         fields["function"] = extras
     return Tool(
-        need_text(inner, "name", place),
-        get_text(inner, "description", place),
+        required_text(inner, "name", place),
+        opt_text(inner, "description", place),
         object_schema(schema),
         strict=get_flag(inner, "strict", place),
         cache=decode_cache(outer) or decode_cache(inner),
@@ -346,8 +348,8 @@ def _decode_custom(tool: JsonObject, place: str) -> Tool:
     if extras:
         fields["custom"] = extras
     return Tool(
-        need_text(inner, "name", f"{place}.custom"),
-        get_text(inner, "description", f"{place}.custom"),
+        required_text(inner, "name", f"{place}.custom"),
+        opt_text(inner, "description", f"{place}.custom"),
         kind="custom",
         grammar=inner.get("format"),
         cache=decode_cache(tool),
@@ -374,7 +376,7 @@ def _decode_choice(body: JsonObject, form: JsonObject) -> ToolChoice | None:
                 )
     choice = need_object(value, key)
     if "functions" in form:
-        return ToolChoice("required", (need_text(choice, "name", key),))
+        return ToolChoice("required", (required_text(choice, "name", key),))
     kind = choice.get("type")
     match kind:
         case "auto":
@@ -387,7 +389,7 @@ def _decode_choice(body: JsonObject, form: JsonObject) -> ToolChoice | None:
             return _decode_allowed(choice)
     inner = choice.get("custom" if kind == "custom" else "function", choice)
     place = join(key, "custom" if kind == "custom" else "function")
-    return ToolChoice("required", (need_text(need_object(inner, place), "name", place),))
+    return ToolChoice("required", (required_text(need_object(inner, place), "name", place),))
 
 
 def _decode_allowed(choice: JsonObject) -> ToolChoice:
@@ -399,8 +401,8 @@ def _decode_allowed(choice: JsonObject) -> ToolChoice:
         tool = need_object(value, where)
         kind = "custom" if tool.get("type") == "custom" else "function"
         inner = need_object(tool.get(kind, tool), f"{where}.{kind}")
-        names.append(need_text(inner, "name", f"{where}.{kind}"))
-    mode = get_text(allowed, "mode", place) or "auto"
+        names.append(required_text(inner, "name", f"{where}.{kind}"))
+    mode = opt_text(allowed, "mode", place) or "auto"
     if mode not in ("auto", "required"):
         raise RequestError(f"{place}.mode must be auto or required.", param=f"{place}.mode")
     return ToolChoice(
@@ -535,7 +537,7 @@ _PLAIN_KEYS = frozenset(("role", "content", "name"))
 def _decode_plain(message: JsonObject, role: Role, place: str) -> Message:
     parts, form = _decode_content(message, place)
     native = native_of(rest_of(message, _PLAIN_KEYS), form)
-    return Message(role, _mark_last(parts, message), get_text(message, "name", place), native)
+    return Message(role, _mark_last(parts, message), opt_text(message, "name", place), native)
 
 
 _ASSISTANT_KEYS = frozenset(
@@ -556,7 +558,7 @@ def _decode_assistant(message: JsonObject, index: int, place: str, links: _Links
             for i, p in enumerate(content)
         )
     parts: list[Part] = [*thought, *_mark_last(content, message)]
-    refusal = get_text(message, "refusal", place)
+    refusal = opt_text(message, "refusal", place)
     if refusal:
         parts.append(Refusal(refusal))
     audio = message.get("audio")
@@ -566,7 +568,7 @@ def _decode_assistant(message: JsonObject, index: int, place: str, links: _Links
     parts.extend(_decode_calls(message, index, place, links))
     fields = rest_of(message, _ASSISTANT_KEYS | consumed(message))
     return Message(
-        "assistant", tuple(parts), get_text(message, "name", place), native_of(fields, form)
+        "assistant", tuple(parts), opt_text(message, "name", place), native_of(fields, form)
     )
 
 
@@ -586,8 +588,8 @@ _RESULT_KEYS = frozenset(("role", "content", "tool_call_id"))
 
 
 def _decode_result(message: JsonObject, role: str, place: str, links: _Links) -> ToolResult:
-    name = get_text(message, "name", place)
-    call_id = get_text(message, "tool_call_id", place)
+    name = opt_text(message, "name", place)
+    call_id = opt_text(message, "tool_call_id", place)
     link = links.answer(call_id, name)
     if link is None:
         key = "tool_call_id" if role == "tool" else "name"

@@ -57,7 +57,6 @@ from app.canonical.usage import Usage
 from app.dialects.openai_chat_answer import (
     stop_of,
     tidy_choice,
-    unique_id,
 )
 from app.dialects.openai_chat_chunks import (
     CHUNK_KEYS,
@@ -85,8 +84,15 @@ from app.dialects.openai_chat_thought import (
     sealed_part,
     usage_extras,
 )
-from app.dialects.openai_chat_values import NAME, native_of, rest_of
+from app.dialects.openai_chat_values import (
+    NAME,
+    native_of,
+    rest_of,
+)
 from app.dialects.sse import Frame, SseParser
+from app.dialects.values import (
+    unique_id,
+)
 from app.errors import RequestError, Retry, UpstreamError
 
 __all__ = ["ChatStreamDecoder"]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.canonical.parts import DialectName, Json, JsonObject, Native
+from app.dialects.values import join, opt_flag, opt_number, wrong
 from app.errors import RequestError
 
 __all__ = [
@@ -22,17 +23,11 @@ __all__ = [
     "form_of",
     "get_flag",
     "get_int",
-    "get_number",
-    "get_text",
-    "join",
     "merge",
     "native_of",
-    "need_list",
-    "need_object",
-    "need_text",
     "own_fields",
+    "required_text",
     "rest_of",
-    "wrong",
 ]
 
 NAME: DialectName = "openai_chat"
@@ -43,56 +38,7 @@ ISSUER = "openai_chat"
 FORM = "$form"
 
 
-def kind_of(value: Any) -> str:
-    """Return what a JSON value is, in words."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a string"
-        case list():
-            return "a list"
-        case _:
-            return "an object"
-
-
-def join(path: str, key: str) -> str:
-    """Return the path of a field."""
-    return f"{path}.{key}" if path else key
-
-
-def wrong(path: str, wanted: str, value: Any) -> RequestError:
-    """Return the error for a value of a wrong type."""
-    return RequestError(f"{path} must be {wanted}, not {kind_of(value)}.", param=path)
-
-
-def need_object(value: Any, path: str) -> JsonObject:
-    """Return an object.
-
-    Raises:
-        RequestError: it is something else.
-    """
-    if not isinstance(value, dict):
-        raise wrong(path, "an object", value)
-    return value
-
-
-def need_list(value: Any, path: str) -> list[Json]:
-    """Return a list.
-
-    Raises:
-        RequestError: it is something else.
-    """
-    if not isinstance(value, list):
-        raise wrong(path, "a list", value)
-    return value
-
-
-def need_text(body: Mapping[str, Any], key: str, path: str) -> str:
+def required_text(body: Mapping[str, Any], key: str, path: str) -> str:
     """Return a string field that must be there.
 
     Raises:
@@ -106,39 +52,13 @@ def need_text(body: Mapping[str, Any], key: str, path: str) -> str:
     return value
 
 
-def get_text(body: Mapping[str, Any], key: str, path: str = "") -> str | None:
-    """Return a string field; null counts as absent.
-
-    Raises:
-        RequestError: it is something else.
-    """
-    value = body.get(key)
-    if value is not None and not isinstance(value, str):
-        raise wrong(join(path, key), "a string", value)
-    return value
-
-
-def get_number(body: Mapping[str, Any], key: str, path: str = "") -> float | None:
-    """Return a number field; null counts as absent.
-
-    Raises:
-        RequestError: it is something else.
-    """
-    value = body.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise wrong(join(path, key), "a number", value)
-    return value
-
-
 def get_int(body: Mapping[str, Any], key: str, path: str = "") -> int | None:
     """Return a whole number field; null counts as absent.
 
     Raises:
         RequestError: it is something else.
     """
-    value = get_number(body, key, path)
+    value = opt_number(body, key, path)
     if value is None:
         return None
     if value != int(value):
@@ -152,10 +72,7 @@ def get_flag(body: Mapping[str, Any], key: str, path: str = "") -> bool | None:
     Raises:
         RequestError: it is something else.
     """
-    value = body.get(key)
-    if value is not None and not isinstance(value, bool):
-        raise wrong(join(path, key), "true or false", value)
-    return value
+    return opt_flag(body, key, path, "true or false")
 
 
 def rest_of(body: Mapping[str, Any], known: frozenset[str]) -> JsonObject:

@@ -58,7 +58,10 @@ from app.dialects.openai_chat_thought import (
     text_details,
     thought_details,
 )
-from app.dialects.openai_chat_values import NAME, own_fields
+from app.dialects.openai_chat_values import (
+    NAME,
+    own_fields,
+)
 from app.dialects.openai_errors import render_openai_error
 
 __all__ = ["ChatStreamEncoder", "escape_lines"]

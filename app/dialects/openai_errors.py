@@ -20,11 +20,12 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
-import msgspec
-
 from app.canonical.failure import Failure, FailureKind, Scope, kind_of_status
 from app.canonical.parts import DialectName, Json, JsonObject, Native
 from app.dialects.base import dump
+from app.dialects.values import (
+    first_object,
+)
 from app.errors import Retry
 from app.http import Headers, HttpReply, header
 
@@ -282,13 +283,8 @@ def _judge_status(status: int | None, known: bool) -> _Verdict:
 
 
 def _error_object(body: bytes) -> Mapping[str, Json] | None:
-    try:
-        value: Json = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    if isinstance(value, list) and value:
-        value = value[0]
-    if not isinstance(value, dict):
+    value = first_object(body)
+    if value is None:
         return None
     error = value.get("error")
     if isinstance(error, dict):

@@ -14,16 +14,18 @@ from app.dialects.openai_responses_items import (
     CALL_TYPES,
     ITEM,
     NAME,
-    UniqueIds,
     decode_call,
     decode_image_call,
     decode_reasoning,
     decode_spoken,
     fields_of,
     made_call_id,
-    want_list,
-    want_object,
-    want_text,
+)
+from app.dialects.values import (
+    need_list,
+    need_object,
+    need_text,
+    unique_id,
 )
 from app.errors import RequestError, UpstreamError
 
@@ -79,10 +81,10 @@ def _failed(body: JsonObject) -> UpstreamError:
 
 def _decode(body: JsonObject, issuer: str) -> ChatResponse:
     parts: list[Part] = []
-    ids = UniqueIds()
-    for number, value in enumerate(want_list(body.get("output"), "output")):
+    ids: set[str] = set()
+    for number, value in enumerate(need_list(body.get("output"), "output")):
         path = f"output[{number}]"
-        parts.extend(decode_item(want_object(value, path), number, path, issuer, ids))
+        parts.extend(decode_item(need_object(value, path), number, path, issuer, ids))
     created = body.get("created_at")
     return ChatResponse(
         id=_text(body.get("id")),
@@ -115,7 +117,7 @@ def seconds_of(value: Json) -> float | None:
 
 
 def decode_item(
-    item: JsonObject, number: int, path: str, issuer: str, ids: UniqueIds
+    item: JsonObject, number: int, path: str, issuer: str, ids: set[str]
 ) -> Iterable[Part]:
     """Return the parts of one output item.
 
@@ -129,7 +131,7 @@ def decode_item(
     Raises:
         RequestError: it does not follow the dialect.
     """
-    kind = want_text(item.get("type"), f"{path}.type")
+    kind = need_text(item.get("type"), f"{path}.type")
     if kind == "message":
         return _decode_message(item, path)
     if kind == "reasoning":
@@ -141,15 +143,15 @@ def decode_item(
     return (Opaque(NAME, item),)
 
 
-def name_call(call: ToolCall, number: int, ids: UniqueIds) -> ToolCall:
+def name_call(call: ToolCall, number: int, ids: set[str]) -> ToolCall:
     """Return a call under an id of its own."""
-    call_id = ids.take(call.id or made_call_id(number, 0, call.name))
+    call_id = unique_id(call.id or made_call_id(number, 0, call.name), ids)
     return call if call_id == call.id else replace(call, id=call_id)
 
 
 def _decode_message(item: JsonObject, path: str) -> Iterable[Part]:
     parts: list[Part] = []
-    for number, value in enumerate(want_list(item.get("content"), f"{path}.content")):
+    for number, value in enumerate(need_list(item.get("content"), f"{path}.content")):
         part = decode_spoken(value, f"{path}.content[{number}]", exact=False)
         if part is None:
             continue

@@ -39,6 +39,7 @@ from app.canonical.parts import (
     ToolResult,
 )
 from app.dialects.base import dump
+from app.dialects.values import need_list, need_object, need_text, opt_text, rest_of, wrong
 from app.errors import RequestError, TranslationError
 
 __all__ = [
@@ -47,7 +48,6 @@ __all__ = [
     "ITEM",
     "NAME",
     "OUTPUT_TYPES",
-    "UniqueIds",
     "decode_call",
     "decode_content",
     "decode_image_call",
@@ -62,13 +62,8 @@ __all__ = [
     "fit_item_id",
     "made_call_id",
     "native_of",
-    "optional_text",
     "reasoning_body",
-    "want_list",
-    "want_object",
-    "want_text",
     "wire_fields",
-    "wrong",
 ]
 
 NAME: DialectName = "openai_responses"
@@ -124,84 +119,7 @@ def fit_item_id(item_type: str, value: str) -> str:
     return fit_id(value, _ID_RULES.get(item_type, _ANY_ID))
 
 
-class UniqueIds:
-    """Call ids, each of them used once."""
-
-    __slots__ = ("_seen",)
-
-    def __init__(self) -> None:
-        self._seen: set[str] = set()
-
-    def take(self, value: str) -> str:
-        """Return ``value``, or with a suffix (``_2``) when it was taken before."""
-        unique = value
-        number = 2
-        while unique in self._seen:
-            unique = f"{value[:58]}_{number}"
-            number += 1
-        self._seen.add(unique)
-        return unique
-
-
-# Access to wire values ---------------------------------------------------------------------------
-
-_KINDS: tuple[tuple[type, str], ...] = (
-    (bool, "a boolean"),
-    (int, "a number"),
-    (float, "a number"),
-    (str, "a string"),
-    (list, "a list"),
-    (dict, "an object"),
-)
-
-
-def wrong(path: str, expected: str, value: Json) -> RequestError:
-    """Return the error for a value of the wrong type."""
-    found = next((words for kind, words in _KINDS if isinstance(value, kind)), "null")
-    return RequestError(f"{path} must be {expected}, not {found}.", param=path)
-
-
-def want_object(value: Json, path: str) -> JsonObject:
-    """Return a JSON object.
-
-    Raises:
-        RequestError: it is none.
-    """
-    if not isinstance(value, dict):
-        raise wrong(path, "an object", value)
-    return value
-
-
-def want_list(value: Json, path: str) -> list[Json]:
-    """Return a list.
-
-    Raises:
-        RequestError: it is none.
-    """
-    if not isinstance(value, list):
-        raise wrong(path, "a list", value)
-    return value
-
-
-def want_text(value: Json, path: str) -> str:
-    """Return a string.
-
-    Raises:
-        RequestError: it is none.
-    """
-    if not isinstance(value, str):
-        raise wrong(path, "a string", value)
-    return value
-
-
-def optional_text(item: Mapping[str, Json], key: str, path: str) -> str | None:
-    """Return a string, or None when it is absent or null.
-
-    Raises:
-        RequestError: it is something else.
-    """
-    value = item.get(key)
-    return None if value is None else want_text(value, f"{path}.{key}")
+# Native fields ---------------------------------------------------------------------------
 
 
 def fields_of(native: Native | None) -> Mapping[str, Json]:
@@ -217,10 +135,6 @@ def wire_fields(fields: Mapping[str, Json]) -> JsonObject:
 def native_of(fields: JsonObject) -> Native | None:
     """Return native fields, or None when there is nothing to keep."""
     return Native(NAME, fields) if fields else None
-
-
-def _rest(item: Mapping[str, Json], known: Iterable[str]) -> JsonObject:
-    return {key: value for key, value in item.items() if key not in known}
 
 
 # Content of messages and results -----------------------------------------------------------------
@@ -243,14 +157,14 @@ def decode_content(value: Json, path: str) -> tuple[tuple[Part, ...], bool]:
 
 
 def _decode_part(value: Json, path: str) -> Part:
-    part = want_object(value, path)
-    kind = want_text(part.get("type"), f"{path}.type")
+    part = need_object(value, path)
+    kind = need_text(part.get("type"), f"{path}.type")
     match kind:
         case "input_text" | "output_text" | "text":
-            fields = _rest(part, ("type", "text"))
+            fields = rest_of(part, ("type", "text"))
             if kind != "input_text":
                 fields[TYPE] = kind
-            return Text(want_text(part.get("text"), f"{path}.text"), native=native_of(fields))
+            return Text(need_text(part.get("text"), f"{path}.text"), native=native_of(fields))
         case "input_image":
             return _decode_image(part, path)
         case "input_file":
@@ -262,25 +176,25 @@ def _decode_part(value: Json, path: str) -> Part:
 
 
 def _decode_image(part: JsonObject, path: str) -> Media:
-    native = native_of(_rest(part, ("type", "image_url", "file_id", "detail")))
-    detail = optional_text(part, "detail", path)
-    url = optional_text(part, "image_url", path)
+    native = native_of(rest_of(part, ("type", "image_url", "file_id", "detail")))
+    detail = opt_text(part, "detail", path)
+    url = opt_text(part, "image_url", path)
     if url is not None:
         if url[:5].lower() == "data:":
             media_type, data = _split_data_url(url, f"{path}.image_url")
             return Media("image", media_type or "image/png", data, detail=detail, native=native)
         return Media("image", url=url, detail=detail, native=native)
-    file_id = optional_text(part, "file_id", path)
+    file_id = opt_text(part, "file_id", path)
     if file_id is None:
         raise RequestError(f"{path} needs image_url or file_id.", param=path)
     return Media("image", file_id=file_id, detail=detail, native=native or Native(NAME, {}))
 
 
 def _decode_file(part: JsonObject, path: str) -> Media:
-    fields = _rest(part, ("type", "file_data", "file_id", "file_url", "filename", "detail"))
-    name = optional_text(part, "filename", path)
-    detail = optional_text(part, "detail", path)
-    data = optional_text(part, "file_data", path)
+    fields = rest_of(part, ("type", "file_data", "file_id", "file_url", "filename", "detail"))
+    name = opt_text(part, "filename", path)
+    detail = opt_text(part, "detail", path)
+    data = opt_text(part, "file_data", path)
     if data is not None:
         if data[:5].lower() == "data:":
             media_type, data = _split_data_url(data, f"{path}.file_data")
@@ -289,10 +203,10 @@ def _decode_file(part: JsonObject, path: str) -> Media:
             fields[RAW] = True
         kind = media_type or _type_of_name(name)
         return Media("document", kind, data, name=name, detail=detail, native=native_of(fields))
-    url = optional_text(part, "file_url", path)
+    url = opt_text(part, "file_url", path)
     if url is not None:
         return Media("document", url=url, name=name, detail=detail, native=native_of(fields))
-    file_id = optional_text(part, "file_id", path)
+    file_id = opt_text(part, "file_id", path)
     if file_id is None:
         raise RequestError(f"{path} needs file_data, file_url or file_id.", param=path)
     return Media("document", file_id=file_id, name=name, detail=detail, native=Native(NAME, fields))
@@ -309,14 +223,14 @@ _AUDIO_FORMATS = {
 
 
 def _decode_audio(part: JsonObject, path: str) -> Media:
-    sound = want_object(part.get("input_audio"), f"{path}.input_audio")
-    data = want_text(sound.get("data"), f"{path}.input_audio.data")
-    form = want_text(sound.get("format"), f"{path}.input_audio.format")
+    sound = need_object(part.get("input_audio"), f"{path}.input_audio")
+    data = need_text(sound.get("data"), f"{path}.input_audio.data")
+    form = need_text(sound.get("format"), f"{path}.input_audio.format")
     return Media(
         "audio",
         _AUDIO_TYPES.get(form, f"audio/{form}"),
         data,
-        native=native_of(_rest(part, ("type", "input_audio"))),
+        native=native_of(rest_of(part, ("type", "input_audio"))),
     )
 
 
@@ -463,17 +377,17 @@ def decode_spoken(value: Json, path: str, *, exact: bool) -> Text | Refusal | No
     Returns:
         None when the part is of a kind that the canon does not know.
     """
-    part = want_object(value, path)
+    part = need_object(value, path)
     match part.get("type"):
         case "output_text" | "input_text" | "text" as kind:
-            fields = _rest(part, ("type", "text"))
+            fields = rest_of(part, ("type", "text"))
             if kind != "output_text":
                 fields[TYPE] = kind
-            text = want_text(part.get("text"), f"{path}.text")
+            text = need_text(part.get("text"), f"{path}.text")
             return Text(text, native=native_of(fields if exact else _not_empty(fields)))
         case "refusal":
-            fields = _rest(part, ("type", "refusal"))
-            text = want_text(part.get("refusal"), f"{path}.refusal")
+            fields = rest_of(part, ("type", "refusal"))
+            text = need_text(part.get("refusal"), f"{path}.refusal")
             return Refusal(text, native_of(fields if exact else _not_empty(fields)))
         case _:
             return None
@@ -497,11 +411,11 @@ def encode_spoken(part: Text | Refusal) -> JsonObject:
 
 def decode_reasoning(item: JsonObject, path: str, issuer: str, *, exact: bool) -> Reasoning:
     """Decode a ``reasoning`` item; ``encrypted_content`` is taken as signed by ``issuer``."""
-    summary = want_list(item.get("summary") or [], f"{path}.summary")
-    content = want_list(item.get("content") or [], f"{path}.content")
+    summary = need_list(item.get("summary") or [], f"{path}.summary")
+    content = need_list(item.get("content") or [], f"{path}.content")
     thought = _texts(content, f"{path}.content")
     sections = _texts(summary, f"{path}.summary")
-    fields = _rest(item, ("type", "id", "summary", "content", "encrypted_content"))
+    fields = rest_of(item, ("type", "id", "summary", "content", "encrypted_content"))
     if not exact:
         fields.pop("status", None)
         fields = _not_empty(fields)
@@ -518,7 +432,7 @@ def decode_reasoning(item: JsonObject, path: str, issuer: str, *, exact: bool) -
         if exact and summary != _written(sections, "summary_text"):
             fields["summary"] = summary
     sections = [text for text in sections if text]
-    encrypted = optional_text(item, "encrypted_content", path)
+    encrypted = opt_text(item, "encrypted_content", path)
     if exact and encrypted is None and "encrypted_content" in item:
         fields["encrypted_content"] = None
     return Reasoning(
@@ -526,7 +440,7 @@ def decode_reasoning(item: JsonObject, path: str, issuer: str, *, exact: bool) -
         sections=tuple(sections) if len(sections) > 1 else (),
         summary=CONTENT not in fields and bool(sections),
         signature=Signature(issuer, encrypted) if encrypted else None,
-        id=optional_text(item, "id", path),
+        id=opt_text(item, "id", path),
         native=Native(NAME, fields) if exact or fields else None,
     )
 
@@ -534,8 +448,8 @@ def decode_reasoning(item: JsonObject, path: str, issuer: str, *, exact: bool) -
 def _texts(parts: list[Json], path: str) -> list[str]:
     texts: list[str] = []
     for number, value in enumerate(parts):
-        part = want_object(value, f"{path}[{number}]")
-        texts.append(want_text(part.get("text"), f"{path}[{number}].text"))
+        part = need_object(value, f"{path}[{number}]")
+        texts.append(need_text(part.get("text"), f"{path}[{number}].text"))
     return texts
 
 
@@ -565,36 +479,36 @@ def decode_call(item: JsonObject, path: str, *, exact: bool) -> ToolCall:
     elif value is None and not exact:
         text = ""
     else:
-        text = want_text(value, f"{path}.{key}")
-    fields = _rest(item, ("type", "call_id", "name", "namespace", key))
+        text = need_text(value, f"{path}.{key}")
+    fields = rest_of(item, ("type", "call_id", "name", "namespace", key))
     if not exact:
         fields.pop("status", None)
         fields = _not_empty(fields)
-    call_id = optional_text(item, "call_id", path) or optional_text(item, "id", path) or ""
+    call_id = opt_text(item, "call_id", path) or opt_text(item, "id", path) or ""
     if exact and not call_id:
         raise RequestError(f"{path}.call_id is missing.", param=f"{path}.call_id")
     return ToolCall(
         call_id,
-        want_text(item.get("name"), f"{path}.name"),
+        need_text(item.get("name"), f"{path}.name"),
         text if custom else text or "{}",
         kind="custom" if custom else "function",
-        namespace=optional_text(item, "namespace", path),
+        namespace=opt_text(item, "namespace", path),
         native=native_of(fields),
     )
 
 
 def decode_result(item: JsonObject, path: str) -> ToolResult:
     """Decode a ``function_call_output`` or ``custom_tool_call_output`` item with a call id."""
-    fields = _rest(item, ("type", "call_id", "output"))
+    fields = rest_of(item, ("type", "call_id", "output"))
     parts, string = decode_content(item.get("output"), f"{path}.output")
     if string and parts == (Text(""),):
         parts = ()
     if not string and (not parts or (len(parts) == 1 and isinstance(parts[0], Text))):
         fields[LIST] = True
     return ToolResult(
-        want_text(item.get("call_id"), f"{path}.call_id"),
+        need_text(item.get("call_id"), f"{path}.call_id"),
         parts,
-        name=optional_text(item, "name", path),
+        name=opt_text(item, "name", path),
         kind="custom" if item["type"] == "custom_tool_call_output" else "function",
         native=native_of(fields),
     )
@@ -623,7 +537,7 @@ def decode_image_call(item: JsonObject) -> Media | None:
         return None
     form = item.get("output_format")
     media_type = f"image/{form}" if isinstance(form, str) and form else _sniff(data)
-    fields = _rest(item, ("type", "result"))
+    fields = rest_of(item, ("type", "result"))
     return Media("image", media_type, data, native=Native(NAME, {IMAGE_CALL: True, **fields}))
 
 

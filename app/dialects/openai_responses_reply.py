@@ -65,7 +65,6 @@ from app.dialects.openai_responses_items import (
     NAME,
     TYPE,
     USER,
-    UniqueIds,
     encode_image_call,
     fields_of,
     fit_item_id,
@@ -73,6 +72,9 @@ from app.dialects.openai_responses_items import (
 )
 from app.dialects.openai_responses_tools import encode_tool_choice, encode_tools
 from app.dialects.openai_responses_upstream import encode_output
+from app.dialects.values import (
+    unique_id,
+)
 
 __all__ = ["ResponsesStreamEncoder", "encode_response", "encode_usage"]
 
@@ -211,7 +213,7 @@ class ResponsesStreamEncoder:
         self._settings = _defaults(reply.request)
         self._wishes: JsonObject = {} if reply.request is None else _said(reply.request)
         self._items: list[Json] = []
-        self._calls = UniqueIds()
+        self._calls: set[str] = set()
         self._message: JsonObject | None = None
         """The open message item; its content holds the finished content parts."""
         self._item: JsonObject = {}
@@ -631,7 +633,7 @@ class ResponsesStreamEncoder:
 
     def _start_call(self, part: ToolCall, signature: Signature | None) -> None:
         raw = part.id or self._reply.new_id("call_")
-        call_id = self._calls.take(fit_id(raw, RESPONSES_CALL))
+        call_id = unique_id(fit_id(raw, RESPONSES_CALL), self._calls)
         if signature is not None:
             self._carry(signature, {"call": call_id})
             self._carried = True

@@ -58,15 +58,20 @@ from app.dialects.openai_responses_items import (
     decode_spoken,
     fields_of,
     native_of,
-    optional_text,
-    want_list,
-    want_object,
-    want_text,
-    wrong,
 )
 from app.dialects.openai_responses_tools import (
     decode_tool_choice,
     decode_tools,
+)
+from app.dialects.values import (
+    need_list,
+    need_object,
+    need_text,
+    opt_count,
+    opt_flag,
+    opt_number,
+    opt_text,
+    wrong,
 )
 from app.errors import RequestError
 
@@ -110,56 +115,36 @@ def decode_request(body: JsonObject) -> ChatRequest:
     """
     native = {key: value for key, value in body.items() if key not in _KNOWN}
     include = native.get("include")
-    instructions = optional_text(body, "instructions", "body")
+    instructions = opt_text(body, "instructions", "body")
     return ChatRequest(
-        model=want_text(body.get("model"), "model"),
+        model=need_text(body.get("model"), "model"),
         messages=_decode_input(body),
         system=(Text(instructions),) if instructions else (),
         tools=decode_tools(body.get("tools")),
         tool_choice=decode_tool_choice(body.get("tool_choice")),
-        parallel_tools=_optional_flag(body, "parallel_tool_calls"),
-        max_tokens=_optional_count(body, "max_output_tokens"),
+        parallel_tools=opt_flag(body, "parallel_tool_calls"),
+        max_tokens=opt_count(body, "max_output_tokens"),
         temperature=_optional_number(body, "temperature"),
         top_p=_optional_number(body, "top_p"),
         logprobs=True if isinstance(include, list) and LOGPROBS in include else None,
-        top_logprobs=_optional_count(body, "top_logprobs"),
+        top_logprobs=opt_count(body, "top_logprobs"),
         reasoning=_decode_reasoning_config(body.get("reasoning")),
         output=_decode_output(body, native),
         verbosity=_decode_verbosity(body),
-        stream=bool(_optional_flag(body, "stream")),
-        cache_key=optional_text(body, "prompt_cache_key", "body"),
+        stream=bool(opt_flag(body, "stream")),
+        cache_key=opt_text(body, "prompt_cache_key", "body"),
         user=_decode_user(native),
-        service_tier=optional_text(body, "service_tier", "body"),
+        service_tier=opt_text(body, "service_tier", "body"),
         metadata=_decode_metadata(body.get("metadata")),
-        store=_optional_flag(body, "store"),
+        store=opt_flag(body, "store"),
         native=Native(NAME, native),
     )
 
 
-def _optional_flag(body: JsonObject, key: str) -> bool | None:
-    value = body.get(key)
-    if value is None or isinstance(value, bool):
-        return value
-    raise wrong(key, "a boolean", value)
-
-
-def _optional_count(body: JsonObject, key: str) -> int | None:
-    value = body.get(key)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-        if isinstance(value, int) and value < 0:
-            raise RequestError(f"{key} must not be negative.", param=key)
-        return value
-    raise wrong(key, "a whole number", value)
-
-
 def _optional_number(body: JsonObject, key: str) -> float | None:
-    value = body.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise wrong(key, "a number", value)
+    value = opt_number(body, key)
     try:
-        return float(value)
+        return None if value is None else float(value)
     except OverflowError as error:
         raise RequestError(f"{key} is too large.", param=key) from error
 
@@ -167,8 +152,8 @@ def _optional_number(body: JsonObject, key: str) -> float | None:
 def _decode_user(native: JsonObject) -> str | None:
     # safety_identifier replaced user. Where only one of them came it goes back under the same
     # name; where both came the older one stays native.
-    user = optional_text(native, "user", "body")
-    safety = optional_text(native, "safety_identifier", "body")
+    user = opt_text(native, "user", "body")
+    safety = opt_text(native, "safety_identifier", "body")
     if safety is None and user is not None:
         del native["user"]
         native[USER] = True
@@ -181,16 +166,16 @@ def _decode_user(native: JsonObject) -> str | None:
 def _decode_metadata(value: Json) -> Mapping[str, str] | None:
     if value is None:
         return None
-    pairs = want_object(value, "metadata")
-    return {key: want_text(text, f"metadata.{key}") for key, text in pairs.items()}
+    pairs = need_object(value, "metadata")
+    return {key: need_text(text, f"metadata.{key}") for key, text in pairs.items()}
 
 
 def _decode_reasoning_config(value: Json) -> ReasoningConfig | None:
     if value is None:
         return None
-    config = want_object(value, "reasoning")
+    config = need_object(value, "reasoning")
     fields = {key: v for key, v in config.items() if key != "effort"}
-    word = optional_text(config, "effort", "reasoning")
+    word = opt_text(config, "effort", "reasoning")
     effort = next((e for e in get_args(Effort) if e == word), None)
     if effort is None and word is not None:
         fields["effort"] = word
@@ -206,14 +191,14 @@ def _decode_reasoning_config(value: Json) -> ReasoningConfig | None:
 def _decode_output(body: JsonObject, native: JsonObject) -> OutputFormat | None:
     if body.get("text") is None:
         return None
-    text = want_object(body["text"], "text")
+    text = need_object(body["text"], "text")
     extras = {k: v for k, v in text.items() if k not in ("format", "verbosity")}
     if extras:
         native["text"] = extras
     if text.get("format") is None:
         return None
-    form = want_object(text["format"], "text.format")
-    kind = want_text(form.get("type"), "text.format.type")
+    form = need_object(text["format"], "text.format")
+    kind = need_text(form.get("type"), "text.format.type")
     if kind in ("text", "json_object"):
         return OutputFormat("text" if kind == "text" else "json_object")
     if kind != "json_schema":
@@ -224,16 +209,16 @@ def _decode_output(body: JsonObject, native: JsonObject) -> OutputFormat | None:
         raise wrong("text.format.strict", "a boolean", strict)
     return OutputFormat(
         "json_schema",
-        want_object(form.get("schema"), "text.format.schema"),
-        optional_text(form, "name", "text.format"),
+        need_object(form.get("schema"), "text.format.schema"),
+        opt_text(form, "name", "text.format"),
         strict,
-        optional_text(form, "description", "text.format"),
+        opt_text(form, "description", "text.format"),
     )
 
 
 def _decode_verbosity(body: JsonObject) -> str | None:
     text = body.get("text")
-    return optional_text(text, "verbosity", "text") if isinstance(text, dict) else None
+    return opt_text(text, "verbosity", "text") if isinstance(text, dict) else None
 
 
 def _decode_input(body: JsonObject) -> tuple[Message, ...]:
@@ -249,7 +234,7 @@ def _decode_input(body: JsonObject) -> tuple[Message, ...]:
     reader = _Reader()
     for number, item in enumerate(value):
         path = f"input[{number}]"
-        reader.take(want_object(item, path), path)
+        reader.take(need_object(item, path), path)
     return reader.done()
 
 
@@ -286,7 +271,7 @@ class _Reader:
             kind = "message"
         elif kind is None and "id" in item:
             kind = "item_reference"
-        kind = want_text(kind, f"{path}.type")
+        kind = need_text(kind, f"{path}.type")
         if kind == "message":
             self._take_message(item, path)
         elif kind == "reasoning":
@@ -340,7 +325,7 @@ class _Reader:
                 return
 
     def _take_message(self, item: JsonObject, path: str) -> None:
-        role = want_text(item.get("role"), f"{path}.role")
+        role = need_text(item.get("role"), f"{path}.role")
         fields = {k: v for k, v in item.items() if k not in ("type", "role", "content")}
         if "type" not in item:
             fields[EASY] = True
@@ -366,7 +351,7 @@ class _Reader:
             fields[STRING] = True
             parts.append(Text(content))
         else:
-            for number, value in enumerate(want_list(content, f"{path}.content")):
+            for number, value in enumerate(need_list(content, f"{path}.content")):
                 spoken = decode_spoken(value, f"{path}.content[{number}]", exact=True)
                 if spoken is None:
                     self._say(Opaque(NAME, item))

@@ -54,7 +54,6 @@ from app.dialects.openai_responses_items import (
     CONTENT,
     ITEM,
     NAME,
-    UniqueIds,
     decode_call,
     decode_reasoning,
     fields_of,
@@ -156,7 +155,7 @@ class ResponsesStreamDecoder:
         self._by_id: dict[str, _Item] = {}
         self._live: _Item | None = None
         self._queue: deque[_Item] = deque()
-        self._ids = UniqueIds()
+        self._ids: set[str] = set()
         self._called = False
         self._refused = False
         self._handlers: dict[str, Callable[[_Item, _Wire], None]] = {

@@ -17,11 +17,13 @@ from app.dialects.base import LossList
 from app.dialects.openai_responses_items import (
     NAME,
     fields_of,
-    optional_text,
-    want_list,
-    want_object,
-    want_text,
     wire_fields,
+)
+from app.dialects.values import (
+    need_list,
+    need_object,
+    need_text,
+    opt_text,
     wrong,
 )
 from app.errors import RequestError, TranslationError
@@ -52,10 +54,10 @@ def decode_tools(value: Json) -> tuple[Tool | ServerTool, ...]:
     if value is None:
         return ()
     tools: list[Tool | ServerTool] = []
-    for number, entry in enumerate(want_list(value, "tools")):
+    for number, entry in enumerate(need_list(value, "tools")):
         path = f"tools[{number}]"
-        tool = want_object(entry, path)
-        kind = want_text(tool.get("type"), f"{path}.type")
+        tool = need_object(entry, path)
+        kind = need_text(tool.get("type"), f"{path}.type")
         if kind in ("function", "custom"):
             tools.append(_decode_tool(tool, kind, path, None))
         elif kind == "namespace":
@@ -72,13 +74,13 @@ def _server_tool(tool: JsonObject, kind: str) -> ServerTool:
 
 
 def _decode_namespace(space: JsonObject, path: str) -> list[Tool | ServerTool]:
-    name = want_text(space.get("name"), f"{path}.name")
-    entries = want_list(space.get("tools"), f"{path}.tools")
+    name = need_text(space.get("name"), f"{path}.name")
+    entries = need_list(space.get("tools"), f"{path}.tools")
     tools: list[Tool | ServerTool] = []
     for number, entry in enumerate(entries):
         where = f"{path}.tools[{number}]"
-        tool = want_object(entry, where)
-        kind = want_text(tool.get("type"), f"{where}.type")
+        tool = need_object(entry, where)
+        kind = need_text(tool.get("type"), f"{where}.type")
         if kind not in ("function", "custom"):
             return [ServerTool(NAME, space)]
         extra: JsonObject | None = None
@@ -107,14 +109,14 @@ def _decode_tool(
     schema: JsonObject | None = None
     if kind == "function":
         if tool.get("parameters") is not None:
-            schema = want_object(tool["parameters"], f"{path}.parameters")
+            schema = need_object(tool["parameters"], f"{path}.parameters")
         elif "parameters" in tool:
             fields["parameters"] = None
     if extra is not None:
         fields[_SPACE] = extra
     return Tool(
-        want_text(tool.get("name"), f"{path}.name"),
-        optional_text(tool, "description", path),
+        need_text(tool.get("name"), f"{path}.name"),
+        opt_text(tool, "description", path),
         schema,
         kind="custom" if kind == "custom" else "function",
         grammar=tool.get("format") if kind == "custom" else None,
@@ -140,11 +142,11 @@ def decode_tool_choice(value: Json) -> ToolChoice | None:
                 f"tool_choice must be auto, none, required or an object, not {value!r}.",
                 param="tool_choice",
             )
-    choice = want_object(value, "tool_choice")
-    kind = want_text(choice.get("type"), "tool_choice.type")
+    choice = need_object(value, "tool_choice")
+    kind = need_text(choice.get("type"), "tool_choice.type")
     native = Native(NAME, {_CHOICE: choice})
     if kind in ("function", "custom"):
-        name = want_text(choice.get("name"), "tool_choice.name")
+        name = need_text(choice.get("name"), "tool_choice.name")
         plain = set(choice) == {"type", "name"} and kind == "function"
         return ToolChoice("required", (name,), None if plain else native)
     if kind == "allowed_tools":
@@ -153,18 +155,18 @@ def decode_tool_choice(value: Json) -> ToolChoice | None:
             raise RequestError(
                 "tool_choice.mode must be auto or required.", param="tool_choice.mode"
             )
-        entries = want_list(choice.get("tools"), "tool_choice.tools")
+        entries = need_list(choice.get("tools"), "tool_choice.tools")
         names = tuple(_choice_name(e, f"tool_choice.tools[{i}]") for i, e in enumerate(entries))
         return ToolChoice("required" if mode == "required" else "auto", names, native)
     return ToolChoice("required", (_choice_name(choice, "tool_choice"),), native)
 
 
 def _choice_name(value: Json, path: str) -> str:
-    entry = want_object(value, path)
-    name = optional_text(entry, "name", path)
+    entry = need_object(value, path)
+    name = opt_text(entry, "name", path)
     if name is not None:
         return name
-    kind = want_text(entry.get("type"), f"{path}.type")
+    kind = need_text(entry.get("type"), f"{path}.type")
     return _purpose(kind) or kind
 
 

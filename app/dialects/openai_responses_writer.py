@@ -34,7 +34,6 @@ from app.dialects.openai_responses_items import (
     STRING,
     UNSIGNED,
     VENDOR_FIELDS,
-    UniqueIds,
     encode_content,
     encode_image_call,
     encode_result_output,
@@ -44,6 +43,9 @@ from app.dialects.openai_responses_items import (
     made_call_id,
     reasoning_body,
     wire_fields,
+)
+from app.dialects.values import (
+    unique_id,
 )
 from app.errors import TranslationError
 
@@ -69,7 +71,7 @@ class _Writer:
         self.items: list[Json] = []
         self._target = target
         self._losses = losses
-        self._unique = UniqueIds()
+        self._unique: set[str] = set()
         self._waiting: dict[str, deque[str]] = {}
         self._spoken: JsonObject | None = None
         self._made = False
@@ -202,7 +204,7 @@ class _Writer:
         if part.signature is not None:
             self._losses.add(f"{where}.signature", "belongs to another service")
         raw = part.id or made_call_id(message, place, part.name)
-        call_id = self._unique.take(fit_id(raw, RESPONSES_CALL))
+        call_id = unique_id(fit_id(raw, RESPONSES_CALL), self._unique)
         self._waiting.setdefault(part.id, deque()).append(call_id)
         if part.kind == "custom":
             item: JsonObject = {"type": "custom_tool_call", "input": part.arguments}
