@@ -15,13 +15,13 @@ from app.accounts.roster import AccountState
 from app.canonical.parts import DialectName
 from app.errors import AppError, NoRouteError
 from app.routing.catalog import Catalog
+from app.routing.chains import Step
 from app.routing.plan import Allows, Candidate, Plan, RankOf, StateOf, make_plan
 from app.routing.rules import Decision, Verdict
 from app.routing.suffix import render_level, split_suffix
 
 __all__ = [
     "LeftOut",
-    "Routed",
     "Trace",
     "TraceCandidate",
     "explain",
@@ -31,15 +31,6 @@ __all__ = [
     "trace_json",
     "trace_of",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Routed:
-    """A plan, and which step of the decision each candidate serves."""
-
-    plan: Plan
-    steps: tuple[int, ...]
-    """For each candidate of the plan, in its order: index into ``Decision.steps``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +78,7 @@ def plan_decision(
     state_of: StateOf,
     allows: Allows,
     rank_of: RankOf,
-) -> Routed:
+) -> Plan:
     """Return whom to ask for a decision's models; the arguments are those of ``make_plan``.
 
     Accounts are tried model by model. One that failed a moment ago is asked only when nobody else
@@ -97,33 +88,34 @@ def plan_decision(
         NoRouteError: nobody serves any of the models; the words are about the first.
         AccountError: as ``make_plan``.
     """
-    if catalog.chains:  # the decision has written them out already
-        catalog = replace(catalog, chains={})
 
     def may(account: Account, model: str) -> bool:
         return decision.admits(account) and _in_scope(decision, account, model, allows)
 
-    if len(decision.steps) == 1:  # what a chain has to settle does not come up
-        plan = make_plan(decision.model, client, accounts, catalog, state_of, may, rank_of)
-        if decision.asked and plan.model != decision.asked:
-            plan = replace(plan, model=decision.asked)
-        return Routed(plan, (0,) * len(plan.candidates))
-    return _plan_chain(
-        decision,
-        lambda model: make_plan(model, client, accounts, catalog, state_of, may, rank_of),
-        state_of,
-    )
+    def plan_for(step: Step) -> Plan:
+        plan = make_plan(step.model, client, accounts, catalog, state_of, may, rank_of)
+        if not step.via:
+            return plan
+        rows = (replace(c, reason=f"{step.via}, {c.reason}") for c in plan.candidates)
+        return replace(plan, candidates=tuple(rows))
+
+    if len(decision.steps) > 1:
+        return _plan_chain(decision, plan_for, state_of)
+    plan = plan_for(decision.steps[0])
+    if decision.asked and plan.model != decision.asked:
+        plan = replace(plan, model=decision.asked)
+    return plan
 
 
-def _plan_chain(decision: Decision, plan_for: Callable[[str], Plan], state_of: StateOf) -> Routed:
+def _plan_chain(decision: Decision, plan_for: Callable[[Step], Plan], state_of: StateOf) -> Plan:
     """Return whom to ask for several models, each account and model once."""
-    found: dict[tuple[str, str], tuple[int, Candidate]] = {}
+    found: dict[tuple[str, str], Candidate] = {}
     waiting: dict[str, tuple[Account, AccountState]] = {}
     first_error: AppError | None = None
     planned = demo_is_meant = False
     for number, step in enumerate(decision.steps):
         try:
-            plan = plan_for(step.model)
+            plan = plan_for(step)
         except NoRouteError as error:
             first_error = first_error or error
             continue
@@ -136,20 +128,19 @@ def _plan_chain(decision: Decision, plan_for: Callable[[str], Plan], state_of: S
         for candidate in plan.candidates:
             if candidate.account.provider.demo and not demo_is_meant:
                 continue
-            found.setdefault((candidate.account.id, candidate.model), (number, candidate))
+            key = candidate.account.id, candidate.model
+            found.setdefault(key, replace(candidate, step=number))
         for account, state in plan.waiting:
             waiting.setdefault(account.id, (account, state))
     if not planned:
         if first_error is None:  # every step was the demo's, and none of them is meant
             first_error = NoRouteError(f"No account serves the model {decision.asked[:200]!r}.")
         raise first_error
-    rows = _rested(list(found.values()), state_of)
-    plan = Plan(
+    return Plan(
         decision.asked or decision.model,
-        tuple(candidate for _, candidate in rows),
+        tuple(_rested(list(found.values()), state_of)),
         tuple(waiting.values()),
     )
-    return Routed(plan, tuple(number for number, _ in rows))
 
 
 def _in_scope(decision: Decision, account: Account, model: str, allows: Allows) -> bool:
@@ -158,27 +149,27 @@ def _in_scope(decision: Decision, account: Account, model: str, allows: Allows) 
     return any(allows(account, name) for name in names)
 
 
-def _rested(rows: list[tuple[int, Candidate]], state_of: StateOf) -> list[tuple[int, Candidate]]:
+def _rested(rows: list[Candidate], state_of: StateOf) -> list[Candidate]:
     """Return the candidates that are ready; those that rest only where there are no others."""
-    states = [state_of(candidate.account, candidate.model) for _, candidate in rows]
+    states = [state_of(candidate.account, candidate.model) for candidate in rows]
     ready = [row for row, state in zip(rows, states, strict=True) if state.health == "ready"]
     if ready:
         return ready
     soonest = sorted(
-        zip(rows, states, strict=True), key=lambda pair: (pair[1].until or 0.0, pair[0][0])
+        zip(rows, states, strict=True), key=lambda pair: (pair[1].until or 0.0, pair[0].step)
     )
     return [row for row, _ in soonest]
 
 
-def trace_of(decision: Decision, routed: Routed | None = None, error: str = "") -> Trace:
+def trace_of(decision: Decision, plan: Plan | None = None, error: str = "") -> Trace:
     """Return the trace of a call that was planned, as it is kept with the request.
 
     Args:
         decision: of the call.
-        routed: whom to ask; None where planning failed or the call was refused.
+        plan: whom to ask; None where planning failed or the call was refused.
         error: what the caller is told in place of an answer.
     """
-    candidates = () if routed is None else zip(routed.plan.candidates, routed.steps, strict=True)
+    candidates = () if plan is None else plan.candidates
     return Trace(
         decision.asked,
         tuple(
@@ -191,10 +182,9 @@ def trace_of(decision: Decision, routed: Routed | None = None, error: str = "") 
         decision.verdicts,
         decision.notes(),
         tuple(
-            TraceCandidate(c.account.id, c.model, c.dialect, step, c.reason)
-            for c, step in candidates
+            TraceCandidate(c.account.id, c.model, c.dialect, c.step, c.reason) for c in candidates
         ),
-        () if routed is None else _waiting(routed.plan),
+        () if plan is None else _waiting(plan),
         error,
     )
 
@@ -232,15 +222,15 @@ def explain(
     """
     if decision.reject is not None:
         return trace_of(decision, error=decision.reject.message)
-    routed = None
+    plan = None
     error = ""
     try:
-        routed = plan_decision(decision, client, accounts, catalog, state_of, allows, rank_of)
-        if not routed.plan.candidates:
-            error = no_account(routed.plan).text
+        plan = plan_decision(decision, client, accounts, catalog, state_of, allows, rank_of)
+        if not plan.candidates:
+            error = no_account(plan).text
     except AppError as refused:
         error = refused.text
-    trace = trace_of(decision, routed, error)
+    trace = trace_of(decision, plan, error)
     others = left_out(decision, trace, accounts, allows, state_of)
     return replace(trace, left_out=(*trace.left_out, *others))
 

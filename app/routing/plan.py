@@ -4,7 +4,7 @@ A name is resolved by the first step that finds an account: the alias of the set
 entry of an account's model list; ``provider/model`` (or ``provider/label/model``); the patterns of
 the settings by priority; the families (``claude-*``, ``gpt-*``, ``gemini-*`` …). A step counts
 also when its accounts are all cooling: the answer then says so, instead of going elsewhere
-unasked. Chains of the settings are tried name by name.
+unasked. Names that stand for several models are written out before (``chains.expand``).
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class Candidate:
     dialect: DialectName
     reason: str
     """How it was found, in words for people."""
+    step: int = 0
+    """Which of the models to try it serves: index into ``rules.Decision.steps``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,6 @@ class _Found:
     model: str
     public: str
     reason: str
-    step: int = 0
-    """Which name of the chain it serves."""
 
 
 def make_plan(
@@ -94,8 +94,7 @@ def make_plan(
         catalog: what is known of models.
         state_of: health of an account for an upstream model.
         allows: the caller's scope.
-        rank_of: order among the accounts that serve the same name of a chain; equals stay in the
-            order of ``accounts``.
+        rank_of: order among the accounts; equals stay in the order of ``accounts``.
 
     Raises:
         NoRouteError: nobody serves the model (404), or the client named none and there is no
@@ -116,8 +115,8 @@ def make_plan(
     ids = [account.id for account in accounts]
     # An account that is switched off stands in nobody's way; it only helps to say what is wrong.
     found = _find(model, [account for account in visible if account.enabled], catalog, ids)
-    ranked: list[tuple[int, int, float, Candidate]] = []
-    resting: list[tuple[int, int, float, Candidate]] = []
+    ranked: list[tuple[int, Candidate]] = []
+    resting: list[tuple[float, Candidate]] = []
     waiting: list[tuple[Account, AccountState]] = []
     for item in found or _find(model, visible, catalog, ids):
         state = state_of(item.account, item.model)
@@ -131,38 +130,25 @@ def make_plan(
         reason = f"{item.reason}, {why}" if why else item.reason
         if state.health == "ready":
             candidate = Candidate(item.account, item.model, item.public, dialect, reason)
-            ranked.append((item.step, rank, 0.0, candidate))
+            ranked.append((rank, candidate))
         else:
             reason += ", which failed a moment ago, but nobody else is left"
             candidate = Candidate(item.account, item.model, item.public, dialect, reason)
-            resting.append((0, 0, state.until or 0.0, candidate))
-    ranked.sort(key=lambda row: row[:3])
+            resting.append((state.until or 0.0, candidate))
+    ranked.sort(key=lambda row: row[0])
     # A failure a moment ago is no reason to refuse a call that nobody else can serve.
-    resting.sort(key=lambda row: row[:3])
+    resting.sort(key=lambda row: row[0])
     if ranked or waiting:
-        return Plan(model, tuple(row[3] for row in ranked or resting), tuple(waiting))
+        return Plan(model, tuple(row[1] for row in ranked or resting), tuple(waiting))
     raise _unknown(model, accounts, catalog, allows)
 
 
 def _find(
     model: str, accounts: Sequence[Account], catalog: Catalog, ids: Sequence[str]
 ) -> list[_Found]:
-    """Return who serves a name or the names of its chain, each account and model once.
-
-    The demo is never what anything else falls back to: it is among them only when it serves the
-    first name, and alone.
-    """
-    names = catalog.chains.get(model) or catalog.chains.get(_aliased(model, catalog)) or (model,)
-    found: dict[tuple[str, str], _Found] = {}
-    demo_is_meant = False
-    for number, name in enumerate(names):
-        items = _resolve(name, accounts, catalog, ids)
-        real = [item for item in items if not item.account.provider.demo]
-        if number == 0:
-            demo_is_meant = bool(items) and not real
-        for item in items if demo_is_meant else real:
-            found.setdefault((item.account.id, item.model), replace(item, step=number))
-    return list(found.values())
+    """Return who serves a name; the demo only where nobody else does, so never as a fallback."""
+    items = _resolve(model, accounts, catalog, ids)
+    return [item for item in items if not item.account.provider.demo] or items
 
 
 def _aliased(name: str, catalog: Catalog) -> str:

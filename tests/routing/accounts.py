@@ -7,7 +7,10 @@ from app.providers import compatible
 from app.providers.base import ModelFacts
 from app.providers.demo import DEMO_MODELS
 from app.routing.catalog import Catalog
+from app.routing.chains import Names, expand
+from app.routing.explain import plan_decision
 from app.routing.plan import make_plan
+from app.routing.rules import Decision
 
 OPENROUTER = compatible("openrouter", "openai_chat", "https://openrouter.test/api/v1")
 PROVIDERS = {**BUILT_IN, "openrouter": OPENROUTER}
@@ -51,6 +54,21 @@ def plan_for(
         lambda a, m: states.get((a.id, m), states.get(a.id, READY)),
         allows,
         rank,
+    )
+
+
+def plan_name(model, accounts, known, *, client="openai_chat", states=None, allows=None, rank=None):
+    """Return the plan for a name of the settings, written out first; else as ``plan_for``."""
+    states = states or {}
+    names = Names(known.aliases, known.chains, {}, known.default)
+    return plan_decision(
+        Decision(model, expand(model, names)),
+        client,
+        accounts,
+        known,
+        lambda a, m: states.get((a.id, m), states.get(a.id, READY)),
+        allows or (lambda *_: True),
+        rank or (lambda *_: (0, "")),
     )
 
 

@@ -9,7 +9,7 @@ from app.errors import AccountError, NoRouteError, Retry
 from app.providers.base import ModelFacts
 from app.routing.catalog import Catalog, NamePattern
 from app.routing.plan import Plan, nearest_models, no_account_error
-from tests.routing.accounts import account, catalog, demo, plan_for, tried
+from tests.routing.accounts import account, catalog, demo, plan_for, plan_name, tried
 
 NOW = 1_770_000_000.0
 HOME = account("openai/home")
@@ -207,13 +207,13 @@ def test_a_chain_is_tried_name_by_name_and_each_account_and_model_once():
         ("openai/home", "gpt-5"),
         ("openai/work", "gpt-5"),
     ]
-    assert tried(plan_for("best", ALL, known)) == expected
-    assert tried(plan_for("top", ALL, known)) == expected
+    assert tried(plan_name("best", ALL, known)) == expected
+    assert tried(plan_name("top", ALL, known)) == expected
 
 
 def test_a_chain_may_name_itself():
     known = catalog(chains={"gpt-5": ("gpt-5", "claude-opus-4-5")})
-    assert [m for _, m in tried(plan_for("gpt-5", ALL, known))] == [
+    assert [m for _, m in tried(plan_name("gpt-5", ALL, known))] == [
         "gpt-5",
         "gpt-5",
         "claude-opus-4-5",
@@ -321,27 +321,27 @@ def test_the_callers_dialect_is_kept_where_it_is_spoken(model, client, dialect):
 def test_the_demo_is_never_what_a_real_model_falls_back_to():
     chains = {"c": ("gpt-5", "demo-chat")}
     known = catalog({"openai/home": ["demo-chat"]}, chains=chains)
-    assert tried(plan_for("c", (HOME, demo()), known)) == [
+    assert tried(plan_name("c", (HOME, demo()), known)) == [
         ("openai/home", "gpt-5"),
         ("openai/home", "demo-chat"),
     ]
-    assert tried(plan_for("demo-chat", (demo(), HOME), known)) == [("openai/home", "demo-chat")]
-    busy = plan_for("c", (CLAUDE, HOME, demo()), known, states={"openai/home": cooling(NOW + 1)})
+    assert tried(plan_name("demo-chat", (demo(), HOME), known)) == [("openai/home", "demo-chat")]
+    busy = plan_name("c", (CLAUDE, HOME, demo()), known, states={"openai/home": cooling(NOW + 1)})
     assert busy.candidates == ()
 
 
 def test_the_demo_does_not_stand_in_for_an_account_that_is_missing_or_off():
     known = catalog(chains={"c": ("gpt-5", "demo-chat")})
     with pytest.raises(NoRouteError):
-        plan_for("c", (demo(),), known)
+        plan_name("c", (demo(),), known)
     off = account("openai/home", enabled=False)
-    plan = plan_for("c", (off, demo()), known, states={off.id: AccountState("disabled", "off")})
+    plan = plan_name("c", (off, demo()), known, states={off.id: AccountState("disabled", "off")})
     assert plan.candidates == ()
 
 
 def test_a_chain_that_begins_with_the_demo_may_go_on_with_it():
     known = catalog(chains={"c": ("demo-error-429", "demo-chat")})
-    assert tried(plan_for("c", (HOME, demo()), known)) == [
+    assert tried(plan_name("c", (HOME, demo()), known)) == [
         ("demo/demo", "demo-error-429"),
         ("demo/demo", "demo-chat"),
     ]
@@ -544,5 +544,5 @@ def test_equal_ranks_keep_the_order_of_the_accounts():
 def test_rank_does_not_change_the_order_of_a_chain():
     known = catalog(chains={"c": ("claude-opus-4-5", "gpt-5")})
     ranks = {CLAUDE.id: (3, "used up"), HOME.id: (0, "")}
-    plan = plan_for("c", (CLAUDE, HOME), known, rank=lambda a, _: ranks[a.id])
+    plan = plan_name("c", (CLAUDE, HOME), known, rank=lambda a, _: ranks[a.id])
     assert [i for i, _ in tried(plan)] == [CLAUDE.id, HOME.id]
