@@ -264,24 +264,18 @@ class _Keys(Page):
 
     async def get(self) -> None:
         records = await self.control.list_keys()
-        self.send_json({"keys": [_shown(record) for record in records]})
+        self.send_json({"keys": [record.shown() for record in records]})
 
     async def post(self) -> None:
         record, plain = await self.control.create_key(self.request.body)
-        self.send_json({"key": plain, "record": _shown(record)}, 201)
+        self.send_json({"key": plain, "record": record.shown()}, 201)
 
 
 class _Revoke(Page):
     kind = "control"
 
     async def post(self, name: str) -> None:
-        self.send_json({"record": _shown(await self.control.revoke_key(name))})
-
-
-def _shown(record: KeyRecord) -> dict[str, Any]:
-    fields: dict[str, Any] = msgspec.to_builtins(record)
-    del fields["sha256"]
-    return fields
+        self.send_json({"record": (await self.control.revoke_key(name)).shown()})
 
 
 def page_routes(control: Control, extra: list[Any] | None = None) -> Application:

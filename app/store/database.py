@@ -208,7 +208,13 @@ class Database:
                     continue
                 try:
                     with old.connect() as connection:
-                        rows = connection.execute(sqlalchemy.select(table)).mappings().all()
+                        # The file may be from before the newest revision.
+                        names = {
+                            c["name"]
+                            for c in sqlalchemy.inspect(connection).get_columns(table.name)
+                        }
+                        columns = [column for column in table.columns if column.name in names]
+                        rows = connection.execute(sqlalchemy.select(*columns)).mappings().all()
                 except SQLAlchemyError as error:
                     _log.warning("%s: the table %s is lost: %s", aside, table, _reason(error))
                     continue

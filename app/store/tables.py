@@ -38,7 +38,7 @@ __all__ = [
     "usage_months",
 ]
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision; a database that says so is used as it is."""
 
 metadata = MetaData(
@@ -63,6 +63,13 @@ keys = Table(
     Column("revoked_at", Double, nullable=True),
     # JSON object: providers, models, accounts, each a list of names; absent: not limited.
     Column("scopes", Text, nullable=False),
+    # JSON list of [amount, unit, period]: requests, tokens or micro-USD in a minute, day or month.
+    Column("limits", Text, nullable=False, server_default="[]"),
+    # JSON object: default, a model; aliases, a list of [name, model].
+    Column("routes", Text, nullable=False, server_default="{}"),
+    # Of the secret before the last rotation.
+    Column("old_sha256", String(64), nullable=True),
+    Column("old_until", Double, nullable=True),
 )
 
 FAILED = text("error != ''")

@@ -213,6 +213,22 @@ def test_setting_aside_keeps_the_old_file_and_copies_the_keys(open_database, tmp
         assert connection.execute(sqlalchemy.select(total_days)).all() == []
 
 
+def test_keys_of_an_earlier_revision_are_saved_from_a_damaged_file(open_database):
+    database = open_database()
+    with database.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE keys (id TEXT, label TEXT, kind TEXT, sha256 TEXT, created_at REAL,"
+            " expires_at REAL, revoked_at REAL, scopes TEXT)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO keys VALUES ('abc', 'l', 'client', '1', 1.0, NULL, NULL, '{}')"
+        )
+    database.set_aside(0.0)
+    with database.read() as connection:
+        (kept,) = connection.execute(sqlalchemy.select(keys)).mappings().all()
+    assert (kept["id"], kept["limits"]) == ("abc", "[]")
+
+
 def test_another_damaged_file_of_the_same_second_replaces_none(open_database, tmp_path):
     database = open_database()
     database.migrate()

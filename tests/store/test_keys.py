@@ -1,7 +1,7 @@
 import pytest
 
 from app.errors import AppError, RequestError
-from app.keys import KeyIndex, hash_key
+from app.keys import KeyIndex, Limit, hash_key
 from app.store.database import Database
 from app.store.keys import Keys
 from app.store.tables import keys as table
@@ -173,3 +173,108 @@ def test_key_that_another_program_removes_meanwhile_is_not_found(database):
     with pytest.raises(RequestError) as caught:
         Removing(database).revoke("laptop")
     assert caught.value.code == "key_not_found"
+
+
+TERMS = {
+    "limits": ["100 requests/minute", "$5/month"],
+    "default_model": "gpt-5",
+    "aliases": {"claude-*": "gpt-5"},
+}
+
+
+def test_terms_survive_storage(keys, database):
+    record, plain = keys.create("client", "ci", None, {"models": ["gpt-*"]}, TERMS)
+    again = Keys(database).load_all().find(hash_key(plain))
+    assert again == record
+    assert again.limits == (Limit(100, "requests", "minute"), Limit(5_000_000, "usd", "month"))
+    assert (again.default_model, again.aliases) == ("gpt-5", (("claude-*", "gpt-5"),))
+
+
+def test_edit_changes_what_is_named_and_nothing_else(keys):
+    record, plain = keys.create("client", "ci", 2_000.0, {"models": ["gpt-*"]}, TERMS)
+    changed = keys.edit("ci", {"label": "build", "limits": ["1m tokens/day"]})
+    assert (changed.label, changed.limits) == ("build", (Limit(10**6, "tokens", "day"),))
+    assert (changed.models, changed.expires_at, changed.aliases) == (
+        record.models,
+        2_000.0,
+        record.aliases,
+    )
+    assert keys.index.find(hash_key(plain)) == changed
+
+
+def test_edit_takes_away_what_is_none(keys):
+    keys.create("client", "ci", 2_000.0, {"models": ["gpt-*"]}, TERMS)
+    names = ("expires_at", "models", "limits", "default_model", "aliases")
+    changed = keys.edit("ci", dict.fromkeys(names))
+    assert [getattr(changed, name) for name in names] == [None, None, (), None, ()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"sha256": "0"}, "sha256"),
+        ({"label": "\n"}, "label"),
+        ({"expires_at": 5.0}, "expires_at"),
+        ({"models": []}, "scopes.models"),
+        ({"models": ["x" * 301]}, "scopes.models"),
+        ({"limits": ["many/day"]}, "limits"),
+        ({"limits": ["1/day", "2/day"]}, "limits"),
+        ({"default_model": ""}, "default_model"),
+        ({"default_model": "gpt-5", "models": ["claude-*"]}, "default_model"),
+        ({"aliases": {"x": "gpt-5"}, "models": ["claude-*"]}, "aliases"),
+        ({"aliases": {"x": ""}}, "aliases"),
+        ({"aliases": {f"a{i}": "b" for i in range(201)}}, "aliases"),
+    ],
+)
+def test_wrong_changes_are_refused_by_name(keys, changes, param):
+    record, _ = keys.create("client", "ci")
+    with pytest.raises(RequestError) as caught:
+        keys.edit("ci", changes)
+    assert caught.value.param == param
+    assert keys.list() == (record,)
+
+
+def test_relay_key_takes_a_name_and_an_end_alone(keys):
+    keys.create("relay", "studio", None, {"accounts": ["aistudio/one"]})
+    assert keys.edit("studio", {"label": "one", "expires_at": 2_000.0}).expires_at == 2_000.0
+    with pytest.raises(RequestError):
+        keys.edit("one", {"accounts": ["aistudio/two"]})
+    with pytest.raises(RequestError):
+        keys.create("relay", "two", None, {"accounts": ["aistudio/two"]}, {"limits": ["1/day"]})
+
+
+def test_rotated_key_keeps_its_id_and_the_former_secret_ends(keys, clock):
+    record, old = keys.create("client", "ci", None, {"models": ["gpt-*"]}, TERMS)
+    rotated, new = keys.rotate("ci")
+    assert (rotated.id, rotated.limits, rotated.models) == (record.id, record.limits, record.models)
+    assert keys.index.find(hash_key(old)) is None
+    assert keys.index.find(hash_key(new)) == rotated
+
+
+def test_former_secret_may_be_taken_for_a_while(keys, clock, database):
+    _, old = keys.create("client", "ci")
+    rotated, new = keys.rotate("ci", 60.0)
+    assert rotated.old_until == 1_060.0
+    index = Keys(database).load_all()
+    assert index.find(hash_key(old)).state(1_059.0) == "active"
+    assert index.find(hash_key(old)).state(1_060.0) == "expired"
+    _, newest = keys.rotate("ci", 60.0)
+    assert keys.index.find(hash_key(old)) is None
+    assert keys.index.find(hash_key(new)) is not None
+    assert keys.index.find(hash_key(newest)).id == rotated.id
+
+
+@pytest.mark.parametrize("keep_s", [-1.0, float("nan"), 31 * 86_400.0])
+def test_former_secret_is_not_taken_for_long(keys, keep_s):
+    keys.create("client", "ci")
+    with pytest.raises(RequestError):
+        keys.rotate("ci", keep_s)
+
+
+def test_revoked_key_is_not_changed(keys):
+    keys.create("client", "ci")
+    keys.revoke("ci")
+    for change in (lambda: keys.edit("ci", {"label": "x"}), lambda: keys.rotate("ci")):
+        with pytest.raises(RequestError) as caught:
+            change()
+        assert caught.value.code == "key_revoked"
