@@ -28,6 +28,7 @@ __all__ = [
     "Answered",
     "CodeSignIn",
     "Consent",
+    "CookiePage",
     "DeviceSignIn",
     "Granted",
     "Keep",
@@ -157,6 +158,22 @@ class DeviceSignIn:
 
 
 @dataclass(frozen=True, slots=True)
+class CookiePage:
+    """A page to sign in on, and the cookie that is left when that is done."""
+
+    url: str
+    name: str
+    """Of the cookie."""
+    host: str
+    """Whose cookie it is."""
+    at: str
+    """A page of ``host``: a window can read the cookies of the page that it shows."""
+    mark: str = ""
+    """Cookie of the host of ``url`` that tells of the sign-in, unless it is empty or 0; without
+    it, ``name`` alone does."""
+
+
+@dataclass(frozen=True, slots=True)
 class SecretSignIn:
     """The user types or pastes a key, a token or a cookie."""
 
@@ -166,6 +183,8 @@ class SecretSignIn:
     """Takes the text as typed and the account's base URL; checks it with one cheap call.
 
     Raises ``RequestError`` when the text cannot be what is asked for."""
+    cookie: CookiePage | None = None
+    """Where a window comes by the secret without anybody typing it."""
 
 
 SignIn: TypeAlias = CodeSignIn | DeviceSignIn | SecretSignIn
