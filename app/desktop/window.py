@@ -5,15 +5,26 @@ closes it or dies, the window closes and the process ends. The first line says w
 
     {"url": "http://…#ticket", "title": "…", "width": 1000, "height": 720,
      "storage": "/folder or null", "gui": "gtk, qt or null", "host_in_title": false,
-     "menu": [["Open in my browser", "browser"]], "cookie": {"name": "…", "host": "…"} or null}
+     "menu": [["Open in my browser", "browser"]], "menu_title": "ChatGPT",
+     "cookie": {"name": "…", "host": "…", "mark": "…", "mark_host": "…", "at": "…"} or null}
 
 The address comes this way since it may carry a ticket, and arguments can be seen by others. Later
 lines: ``{"do": "show"}``, ``{"do": "title", "text": "…"}``, ``{"do": "go", "url": "…"}``,
 ``{"do": "close"}``. Standard output tells what happens, one JSON object a line: ``{"event":
-"opened"}``, ``{"event": "loaded", "url": "… without query and fragment"}``, ``{"event": "menu",
-"name": "…"}``, ``{"event": "cookie", "value": "…"}``, ``{"event": "closed"}``, and before the
-process gives up ``{"event": "failed", "why": "no_library" or "broken", "text": "…"}``. ``packages`` of the first line
-names folders to find libraries in.
+"opened"}``, ``{"event": "loaded", "url": "… without query and fragment", "status": 200, "refused":
+false}``, ``{"event": "popup", "host": "…"}``, ``{"event": "menu", "name": "…"}``, ``{"event":
+"cookie", "value": "…"}``, ``{"event": "closed"}``, and before the process gives up ``{"event":
+"failed", "why": "no_library" or "broken", "text": "…"}``. ``packages`` of the first line names
+folders to find libraries in. A ``status`` is the HTTP status of the page, 0 where it is not known;
+``refused`` says that the service names the embedded view as its reason; ``popup`` is a second
+window that the page wanted, and did not get.
+
+A page of somebody else says where it is: in the window's title, and on Linux in its menu as well.
+What has to be said about it is never put into it, and neither is a script or an object of ours.
+
+With ``cookie``, the window looks each second for the cookie ``mark`` on pages of ``mark_host``,
+which tells that somebody has signed in there; then it goes to ``at``, a page of ``host``, and says
+the cookie ``name`` that is kept for that.
 
 Nothing of ours is imported, nor any library but pywebview: on Linux this runs under the
 distribution's Python, which has GTK's bindings but none of our packages.
@@ -32,6 +43,12 @@ __all__ = ["main", "run"]
 
 _LINGER_S = 3.0
 """A web view that does not close within this time is ended with the process."""
+_LOOK_S = 1.0
+"""How often a page is looked at for the cookie that tells of a sign-in: pages that change without
+being loaded anew tell nothing."""
+_REFUSAL = "disallowed_useragent"
+"""Google's word in an address for a view that it does not let sign in (RFC 8252, section 8.12)."""
+_SIGNED_OUT = ("", "0")
 
 
 class Window:
@@ -41,7 +58,10 @@ class Window:
         self._spec = spec
         self._said = threading.Lock()
         self._closing = threading.Event()
+        self._looking = threading.Lock()
         self._cookie = ""
+        self._marked = False
+        self._status = 0
         webview.settings["OPEN_EXTERNAL_LINKS_IN_BROWSER"] = True
         webview.settings["ALLOW_DOWNLOADS"] = False
         self._window = webview.create_window(
@@ -56,6 +76,7 @@ class Window:
         """For ``webview.start``: GTK has no menus of single windows, and there is only one."""
         # pywebview would put a script of its own into every page; pages of others stay untouched.
         self._window.run_js = lambda _script: None
+        self._window.events.before_show += self._prepare
         self._window.events.loaded += self._loaded
         self._window.events.shown += lambda: self._say({"event": "opened"})
         self._window.events.closed += self._closed
@@ -95,22 +116,74 @@ class Window:
         self._closing.set()
         self._say({"event": "closed"})
 
+    def _prepare(self) -> None:
+        """Take what pywebview hangs into GTK's pages out, and hear what it does not tell."""
+        gtk = sys.modules.get("webview.platforms.gtk")
+        if gtk is None:
+            return
+        view = gtk.BrowserView.instances[self._window.uid]
+        # Its name alone would tell a page that it is embedded, and some turn those away.
+        view.manager.unregister_script_message_handler("jsBridge")
+        view.webview.connect("load-changed", self._load_changed)
+        view.webview.connect("create", self._popup)
+
+    def _load_changed(self, view: Any, event: Any) -> None:
+        if event.value_nick != "committed":
+            return
+        resource = view.get_main_resource()
+        response = None if resource is None else resource.get_response()
+        self._status = 0 if response is None else response.get_status_code()
+
+    def _popup(self, _view: Any, action: Any) -> None:
+        """Give no second window, which is what GTK does anyway, but say so."""
+        url = action.get_request().get_uri() or ""
+        self._say({"event": "popup", "host": urlsplit(url).hostname or ""})
+
     def _loaded(self) -> None:
         url = self._window.get_current_url() or ""
         parts = urlsplit(url)
-        if self._spec.get("host_in_title") and parts.hostname:
-            self._window.set_title(f"{self._spec['title']} ({parts.hostname})")
+        host = parts.hostname or ""
+        if self._spec.get("host_in_title") and host:
+            self._window.set_title(f"{self._spec['title']} ({host})")
+            _rename_menu(_menu_title(self._spec, host))
         # Query and fragment may hold codes and tickets.
-        self._say({"event": "loaded", "url": f"{parts.scheme}://{parts.netloc}{parts.path}"})
-        wanted = self._spec.get("cookie")
-        if wanted and _within(parts.hostname or "", wanted["host"]):
-            self._look_for(wanted["name"])
+        self._say(
+            {
+                "event": "loaded",
+                "url": f"{parts.scheme}://{parts.netloc}{parts.path}",
+                "status": self._status,
+                "refused": _REFUSAL in url,
+            }
+        )
+        self._look()
 
-    def _look_for(self, name: str) -> None:
-        for cookie in self._window.get_cookies():
-            if name in cookie and cookie[name].value not in ("", self._cookie):
-                self._cookie = cookie[name].value
-                self._say({"event": "cookie", "value": self._cookie})
+    def watch(self) -> None:
+        """Look for the cookie until the window closes; runs on a thread of its own."""
+        while not self._closing.wait(_LOOK_S):
+            self._look()
+
+    def _look(self) -> None:
+        wanted = self._spec.get("cookie")
+        if not wanted:
+            return
+        with self._looking:  # one look at a time, or a cookie is told twice
+            host = urlsplit(self._window.get_current_url() or "").hostname or ""
+            if _within(host, wanted["host"]) and (self._marked or not wanted["mark"]):
+                value = self._read(wanted["name"])
+                if value not in ("", self._cookie):
+                    self._cookie = value
+                    self._say({"event": "cookie", "value": value})
+            elif not self._marked and _within(host, wanted["mark_host"]):
+                self._marked = self._read(wanted["mark"]) not in _SIGNED_OUT
+                if self._marked:
+                    self._window.load_url(wanted["at"])
+
+    def _read(self, name: str) -> str:
+        """Return a cookie of the page that is shown; empty when it has none of that name."""
+        for cookie in self._window.get_cookies() or ():
+            if name in cookie:
+                return str(cookie[name].value)
+        return ""
 
     def _say(self, event: dict[str, Any]) -> None:
         with self._said:
@@ -131,7 +204,34 @@ def _menu(spec: dict[str, Any], say: Any) -> list[Any]:
     def action(text: str, name: str) -> Any:
         return MenuAction(text, lambda: say({"event": "menu", "name": name}))
 
-    return [Menu("Dragoman", [action(text, name) for text, name in entries])]
+    host = urlsplit(spec["url"]).hostname or ""
+    title = _menu_title(spec, host if spec.get("host_in_title") else "")
+    return [Menu(title, [action(text, name) for text, name in entries])]
+
+
+def _menu_title(spec: dict[str, Any], host: str) -> str:
+    """Return what the menu is called: whose page it is, and where that is.
+
+    Only GTK's menus are renamed when the page goes elsewhere, so only they name the host.
+    """
+    name = spec.get("menu_title") or "Dragoman"
+    return f"{name}: {host}" if host and spec.get("gui") == "gtk" else name
+
+
+def _rename_menu(title: str) -> None:
+    """Give GTK's menu another name; its model is a live one, and pywebview has no call for it."""
+    gtk: Any = sys.modules.get("webview.platforms.gtk")
+    bar = None if gtk is None or gtk._app is None else gtk._app.get_menubar()
+    if bar is None:
+        return
+
+    def rename() -> bool:
+        entries = bar.get_item_link(0, "submenu")
+        bar.remove(0)
+        bar.insert_submenu(0, title, entries)
+        return False  # once
+
+    gtk.glib.idle_add(rename)
 
 
 def _say(event: dict[str, Any]) -> None:
@@ -158,6 +258,8 @@ def main() -> int:
         return _give_up("no_library", error)
     window = Window(webview, spec)
     threading.Thread(target=window.follow, args=(sys.stdin,), daemon=True).start()
+    if spec.get("cookie"):
+        threading.Thread(target=window.watch, daemon=True).start()
     storage = spec.get("storage")
     try:
         webview.start(

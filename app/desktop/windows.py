@@ -19,13 +19,22 @@ import threading
 import webbrowser
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-__all__ = ["Heard", "Page", "Runner", "Windows", "find_runner", "here_line", "install_line"]
+__all__ = [
+    "Cookie",
+    "Heard",
+    "Page",
+    "Runner",
+    "Windows",
+    "find_runner",
+    "here_line",
+    "install_line",
+]
 
 _log = logging.getLogger("dragoman.desktop")
 
@@ -41,6 +50,20 @@ _CLOSE_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
+class Cookie:
+    """A cookie to hear of once somebody has signed in; see ``window``."""
+
+    name: str
+    host: str
+    """Whose cookie it is."""
+    mark: str = ""
+    """Name of the cookie that tells of the sign-in; empty: ``name`` alone does."""
+    mark_host: str = ""
+    at: str = ""
+    """A page of ``host``: cookies are read of the page that is shown."""
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """What a window shows."""
 
@@ -53,11 +76,13 @@ class Page:
     width: int = 1000
     height: int = 720
     host_in_title: bool = False
-    """Adds the page's host to the title: on pages of others people must see where they are."""
+    """Adds the page's host to title and menu: people must see on whose page they are."""
     menu: tuple[tuple[str, str], ...] = ()
     """Text and name of each entry of the window's own menu; clicks are heard as ``menu``."""
-    cookie: tuple[str, str] | None = None
-    """Name and host of a cookie to hear of, as ``cookie``."""
+    menu_title: str = ""
+    """What the menu is called: whose pages the window shows."""
+    cookie: Cookie | None = None
+    """Heard of as ``cookie``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +236,15 @@ class Windows:
         self._lock = threading.Lock()
         self._children: dict[str, _Child] = {}
 
+    @property
+    def possible(self) -> bool:
+        """Whether there can be windows here; they may fail to open all the same."""
+        return self._runner is not None
+
+    def browse(self, url: str) -> bool:
+        """Open an address in the browser; returns whether it could."""
+        return self._browse(url)
+
     def open(self, name: str, page: Page, heard: Heard = _ignore) -> None:
         """Show a page in the window of that name: a new one, or the one that is there.
 
@@ -259,7 +293,8 @@ class Windows:
             "gui": runner.gui,
             "host_in_title": page.host_in_title,
             "menu": page.menu,
-            "cookie": page.cookie and {"name": page.cookie[0], "host": page.cookie[1]},
+            "menu_title": page.menu_title,
+            "cookie": None if page.cookie is None else asdict(page.cookie),
             "packages": runner.packages,
         }
         threading.Thread(

@@ -26,7 +26,9 @@ class FakeWindow:
         self.title, self.url, self.options = title, url, options
         self.did = []
         self.cookies = []
-        self.events = types.SimpleNamespace(loaded=Event(), shown=Event(), closed=Event())
+        self.events = types.SimpleNamespace(
+            loaded=Event(), shown=Event(), closed=Event(), before_show=Event()
+        )
 
     def get_current_url(self):
         return self.url
@@ -65,7 +67,7 @@ def test_what_happens_is_said(webview, capsys):
     webview.window.events.closed.fire()
     assert said(capsys) == [
         {"event": "opened"},
-        {"event": "loaded", "url": "https://claude.ai/login"},
+        {"event": "loaded", "url": "https://claude.ai/login", "status": 0, "refused": False},
         {"event": "closed"},
     ]
 
@@ -114,6 +116,9 @@ def test_close_is_an_order(webview, monkeypatch):
     assert webview.window.did == [("destroy",)]
 
 
+NO_MARK = {"mark": "", "mark_host": "", "at": ""}
+
+
 class Morsel:
     def __init__(self, value):
         self.value = value
@@ -124,7 +129,7 @@ class Morsel:
     [("clerk.example.org", 1), ("example.org", 1), ("evil-example.org", 0), ("example.com", 0)],
 )
 def test_cookie_is_told_once_and_only_of_its_host(webview, capsys, host, heard):
-    spec = dict(SPEC, cookie={"name": "__client", "host": "example.org"})
+    spec = dict(SPEC, cookie={"name": "__client", "host": "example.org", **NO_MARK})
     window.Window(webview, spec)
     webview.window.url = f"https://{host}/"
     webview.window.cookies = [{"other": Morsel("x")}, {"__client": Morsel("value")}]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.launch import own_command, own_environment
-from app.desktop.windows import Page, Runner, Windows, find_runner, here_line, install_line
+from app.desktop.windows import Cookie, Page, Runner, Windows, find_runner, here_line, install_line
 from tests.desktop.page_server import PageServer
 
 LINUX = {"system": "linux", "env": {"DISPLAY": ":0"}, "version": (3, 11), "frozen": False}
@@ -141,12 +141,14 @@ print(json.dumps({"event": "closed"}), flush=True)
 def test_page_goes_by_the_life_line_and_never_by_arguments(make, tmp_path):
     heard = Heard()
     windows = make(stand_in(tmp_path, OBEDIENT), heard)
-    page = Page("http://x/#ticket", "T", tmp_path / "kept", cookie=("c", "h"), menu=(("A", "a"),))
+    page = Page(
+        "http://x/#ticket", "T", tmp_path / "kept", cookie=Cookie("c", "h"), menu=(("A", "a"),)
+    )
     windows.open("w", page, heard)
     spec = heard.wait("opened")["spec"]
     assert spec["url"] == "http://x/#ticket"
     assert spec["storage"] == str(tmp_path / "kept")
-    assert spec["cookie"] == {"name": "c", "host": "h"}
+    assert spec["cookie"] == {"name": "c", "host": "h", "mark": "", "mark_host": "", "at": ""}
     assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o700
 
 
@@ -272,7 +274,7 @@ def test_nothing_is_put_into_a_page(real, environment, site, make, tmp_path):
 @pytest.mark.gui
 def test_cookie_that_is_waited_for_is_told(real, environment, site, make):
     heard = Heard()
-    page = Page(f"{site.address}/cookie", "T", cookie=("__client", "127.0.0.1"))
+    page = Page(f"{site.address}/cookie", "T", cookie=Cookie("__client", "127.0.0.1"))
     make(real, heard, environment=environment).open("w", page, heard)
     assert heard.wait("cookie")["value"] == "secret-value"
 
