@@ -305,7 +305,11 @@ class Retry(_Section):
     )
     # People and agents take a longer silence for a broken connection.
     budget_s: float = Field(
-        default=20.0, ge=0, le=3_600, allow_inf_nan=False, description="all waits together"
+        default=20.0,
+        ge=0,
+        le=3_600,
+        allow_inf_nan=False,
+        description="no try begins later than this after the call came",
     )
 
 

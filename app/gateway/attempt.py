@@ -52,6 +52,7 @@ from app.gateway.resources import Resources, kept_headers
 from app.gateway.work import Work
 from app.http import Headers, HttpReply, StreamedReply
 from app.routing.plan import Candidate
+from app.routing.suffix import reasoning_edits, with_reasoning
 
 __all__ = ["Attempt", "Served"]
 
@@ -145,7 +146,8 @@ class Attempt:
         )
         prepared = await self._prepare(translation)
         self.asked = prepared.account
-        if translation.grade == "verbatim" and prepared.shaped.body is not translation.body:
+        changed = work.patched or prepared.shaped.body is not translation.body
+        if translation.grade == "verbatim" and changed:
             outcome.grade = "patched"
         collects = prepared.shaped.always_streams and not work.peek.stream
         names = translation.names.through(prepared.shaped.names)
@@ -199,13 +201,19 @@ class Attempt:
             else identity_edits(candidate.dialect, work.head)
         )
         profile = self._gateway.catalog.profile(account, candidate.public, candidate.model)
+        target = Target(profile, provider.issuer, provider.official)
+        level = work.level(candidate.step)
+        if level is not None and same:
+            edits |= reasoning_edits(self._upstream, work.request(), level, target)
+        elif level is not None and request is not None:
+            request = with_reasoning(request, level)
         return translate(
             call.dialect,
             self._upstream,
             call.raw,
             work.head,
             candidate.model,
-            Target(profile, provider.issuer, provider.official),
+            target,
             request=request,
             edits=edits,
             verbatim_ok=same,

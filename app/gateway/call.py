@@ -16,6 +16,7 @@ from app.dialects.translate import ClientSide, Grade
 from app.http import Headers
 from app.ledger.entry import AttemptEntry
 from app.providers.base import Extra
+from app.routing.facts import RequestFacts
 
 __all__ = ["Call", "ClientGone", "Outcome", "Sink", "since_ms"]
 
@@ -51,6 +52,8 @@ class Call:
     """Name of the calling program (``claude``), where it is known."""
     key_id: str = ""
     """Id of the key that was used; empty for none."""
+    key_label: str = ""
+    """Its label."""
     surface: ClientSide | None = None
     """Encodes answers where that is not the dialect itself (completions)."""
     extra: Extra | None = None
@@ -58,6 +61,9 @@ class Call:
     memory_scope: str = ""
     """Scope of remembered answers where it is narrower than the caller (one WebSocket, which
     remembers its own answers even when they are not to be stored)."""
+
+    facts: RequestFacts | None = None
+    """The call as rules and hooks see it; None until it was routed."""
 
     @property
     def scopes(self) -> tuple[str, ...]:

@@ -16,14 +16,14 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from app.accounts.account import Account
 from app.canonical.events import Failed
 from app.canonical.failure import Failure, failure_of
-from app.canonical.parts import DialectName
 from app.canonical.stale import blames_signature
 from app.dialects.base import read_head
-from app.dialects.openai_responses_store import previous_id, unknown_previous
+from app.dialects.openai_responses_store import previous_id
 from app.errors import AppError, BugError, Retry, TranslationError
 from app.gateway.asking import conversation_of
 from app.gateway.attempt import Attempt, Served
@@ -34,12 +34,12 @@ from app.gateway.pinger import Pinger
 from app.gateway.recent import Recent, Watched
 from app.gateway.refusal import helps_more, upstream_shown, without_secrets
 from app.gateway.resources import GatewayLimits, Resources
+from app.gateway.route import may_follow, route
 from app.gateway.turns import Turns
 from app.gateway.work import Work
 from app.http import Headers
 from app.ledger.entry import attempt_of
-from app.routing.failover import may_try_next
-from app.routing.plan import Candidate, Plan, make_plan, no_account_error
+from app.routing.plan import Candidate
 
 __all__ = ["Gateway", "GatewayLimits"]
 
@@ -89,6 +89,8 @@ class Gateway(Resources):
                 self.settled(outcome)
             if self.recent is not None:
                 self.recent.settled(outcome)
+            if self.hooks and call.facts is not None:
+                self.extensions.answered(self.hooks, call.facts, _told(outcome))
         return outcome
 
     async def _answer(self, call: Call, sink: Sink, outcome: Outcome) -> None:
@@ -121,26 +123,9 @@ class Gateway(Resources):
             for scope in call.scopes:
                 call.raw, head = self.memory.join(scope, call.raw, head)
         outcome.model, outcome.stream = peek.model, peek.stream
-        now = self.now()
-        outcome.session = conversation = conversation_of(call, peek)
-        own = self.own_sign_in(call.headers, call.dialect.name, peek.model)
-        if own is not None:
-            plan = _only(own, peek.model, call.dialect.name)
-        else:
-            plan = make_plan(
-                peek.model,
-                call.dialect.name,
-                self.roster.accounts(),
-                self.catalog,
-                lambda account, model: self.state(account, model, now),
-                call.allows,
-                self.ranking(conversation),
-            )
-        if not plan.candidates:
-            raise no_account_error(plan, now, call.show_account, self.clock)
-        if follows is not None and "previous_response_id" in head:
-            plan = _knowing(plan, follows)
-        work = Work(call, peek, plan, head, conversation, own_sign_in=own is not None)
+        outcome.session = conversation_of(call, peek)
+        work = Work(call, peek, head, outcome.session)
+        await route(self, work, follows if "previous_response_id" in head else None, outcome)
         if peek.operation == "count_tokens":
             await count(self, work, sink, outcome)
         else:
@@ -156,39 +141,64 @@ class Gateway(Resources):
             work.peek.model,
             show_labels=work.call.show_account,
             paced=not work.own_sign_in,
+            may_follow=partial(may_follow, work.decision),
         )
         with turns, Pinger(sink, ping, self.limits.ping_s) as pinger:
             while (candidate := turns.take() or await turns.wait()) is not None:
-                attempt, result = await self._attempt(work, candidate, sink, outcome, pinger)
-                if _signed_out(result) and attempt.asked is not None:
-                    renewed = await self._renewed(attempt.asked)
-                    if renewed is not None:
-                        again = replace(candidate, account=renewed)
-                        attempt, result = await self._attempt(work, again, sink, outcome, pinger)
-                if isinstance(result, Failure) and blames_signature(result):
-                    attempt, result = await self._attempt(
-                        work, candidate, sink, outcome, pinger, bare=True
-                    )
-                if isinstance(result, Served):
+                tried = 0
+                while True:
+                    attempt, result = await self._ask(work, candidate, sink, outcome, pinger)
+                    tried += 1
+                    failed = result.failure if isinstance(result, Served) else result
                     if not work.own_sign_in:
-                        self.settle(candidate, result.failure)
-                    if work.conversation and result.failure is None:
-                        self._bind(work.conversation, candidate, turns)
-                    outcome.failure = result.failure
-                    return
-                if not work.own_sign_in:
-                    self.settle(candidate, result)
-                outcome.failures.append((candidate.account.id, result))
-                if helps_more(result, failure):
-                    failure, kept = result, attempt.kept
-                if not may_try_next(result):
-                    break
+                        self.settle(candidate, failed)
+                    if isinstance(result, Served):
+                        if work.conversation and failed is None:
+                            self._bind(work.conversation, candidate, turns)
+                        outcome.failure = failed
+                        return
+                    outcome.failures.append((candidate.account.id, result))
+                    if helps_more(result, failure):
+                        failure, kept = result, attempt.kept
+                    if turns.others_after(candidate, result):
+                        break
+                    wait_s = self._patience(work, candidate, result, tried, outcome)
+                    if wait_s is None:
+                        break
+                    await asyncio.sleep(wait_s)
+                turns.failed(candidate, result)
         if turns.refusal is not None and helps_more(full := failure_of(turns.refusal), failure):
             failure, kept = full, ()
         assert failure is not None  # noqa: S101 - each candidate was asked, or has no room
         await self._refuse(
             work.call, sink, outcome, failure, kept, work.peek.variant, own=work.own_sign_in
         )
+
+    def _patience(
+        self, work: Work, candidate: Candidate, failure: Failure, tried: int, outcome: Outcome
+    ) -> float | None:
+        """Return how long to wait before the same candidate is asked again; None: it is not.
+
+        The demo fails because it was asked to, and a caller with its own sign-in hears at once.
+        """
+        if work.own_sign_in or candidate.account.provider.demo:
+            return None
+        elapsed_s = time.monotonic() - outcome.began
+        return self.rules.retry.wait_s(failure, tried, elapsed_s, self.random())
+
+    async def _ask(
+        self, work: Work, candidate: Candidate, sink: Sink, outcome: Outcome, pinger: Pinger
+    ) -> tuple[Attempt, Served | Failure]:
+        """Ask a candidate; once more at once where a credential or a signature was the trouble."""
+        attempt, result = await self._attempt(work, candidate, sink, outcome, pinger)
+        if _signed_out(result) and attempt.asked is not None:
+            renewed = await self._renewed(attempt.asked)
+            if renewed is not None:
+                again = replace(candidate, account=renewed)
+                attempt, result = await self._attempt(work, again, sink, outcome, pinger)
+        if isinstance(result, Failure) and blames_signature(result):
+            attempt, result = await self._attempt(work, candidate, sink, outcome, pinger, bare=True)
+        return attempt, result
 
     def _bind(self, conversation: str, candidate: Candidate, turns: Turns) -> None:
         """Keep a conversation with the account that served it, where its prompt cache is now.
@@ -212,12 +222,15 @@ class Gateway(Resources):
         at, began = self.now(), time.monotonic()
         attempt = Attempt(self, work, candidate, sink, outcome, pinger, bare=bare)
         result: Served | Failure
+        self.traffic.began(candidate.account.id)
         try:
             result = await attempt.run()
         except TranslationError as error:  # another dialect may be able to say it
             result = replace(failure_of(error), retry=Retry.NEXT_ACCOUNT)
         except AppError as error:
             result = failure_of(error)
+        finally:
+            self.traffic.ended(candidate.account.id)
         if isinstance(result, Failure):
             result = without_secrets(result)
         failure = result.failure if isinstance(result, Served) else result
@@ -269,28 +282,21 @@ class Gateway(Resources):
         sink.reply(reply.status, tuple(fields.values()), reply.body)
 
 
-def _only(account: Account, model: str, dialect: DialectName) -> Plan:
-    candidate = Candidate(account, model, model, dialect, "the caller's own sign-in")
-    return Plan(model, (candidate,))
-
-
 def _signed_out(result: Served | Failure) -> bool:
     return isinstance(result, Failure) and result.kind == "authentication" and not result.final
 
 
-def _knowing(plan: Plan, name: str) -> Plan:
-    """Return the candidates that may know an answer that is not remembered here.
-
-    Raises:
-        AppError: there are none; in the service's words.
-    """
-    knowing = tuple(
-        c
-        for c in plan.candidates
-        if c.dialect == "openai_responses"
-        and c.account.provider.official
-        and not c.account.provider.demo
-    )
-    if not knowing:
-        raise unknown_previous(name)
-    return replace(plan, candidates=knowing)
+def _told(outcome: Outcome) -> dict[str, object]:
+    """Return what hooks hear of the end of a request; see ``Extensions.answered``."""
+    tokens = outcome.tokens()
+    failure = outcome.failure
+    return {
+        "status": outcome.status,
+        "model": outcome.served,
+        "provider": outcome.account.partition("/")[0],
+        "account": outcome.account,
+        "error": None if failure is None else failure.message,
+        "input_tokens": None if tokens is None else tokens.prompt,
+        "output_tokens": None if tokens is None else tokens.output,
+        "duration_s": outcome.duration_ms / 1000,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 
@@ -14,11 +15,12 @@ from app.gateway.call import Call, Outcome, Sink
 from app.gateway.pinger import Pinger
 from app.gateway.refusal import helps_more, without_secrets
 from app.gateway.resources import Resources, kept_headers
+from app.gateway.route import decide_call, may_follow, plan_call
 from app.gateway.turns import Turns
 from app.http import Headers, Limits
 from app.providers.base import Extra
-from app.routing.failover import may_try_next
-from app.routing.plan import Candidate, make_plan, no_account_error
+from app.routing.facts import RequestFacts
+from app.routing.plan import Candidate
 
 __all__ = ["EXTRA_PATHS", "pass_on"]
 
@@ -45,26 +47,27 @@ async def pass_on(
     """
     head = read_head(call.raw)
     model = outcome.model = _model(head)
-    now = gateway.now()
-    plan = make_plan(
-        model,
-        call.dialect.name,
-        gateway.roster.accounts(),
-        gateway.catalog,
-        lambda account, name: gateway.state(account, name, now),
-        call.allows,
+    # Of rules, those hold that ask for no more than the head of a call; the body has no chat in it.
+    facts = RequestFacts(
+        model, call.path, client=call.client, key=call.key_label, headers=call.headers
     )
+    decision = await decide_call(gateway, facts, outcome)
+    plan = plan_call(gateway, call, decision, "", outcome)
     offering = [c for c in plan.candidates if extra in c.account.provider.extras]
-    if plan.candidates and not offering:
+    if not offering:
         raise NoRouteError(
             f"No account that serves {model[:200]!r} offers {_PATHS[extra]}.",
             code="not_offered",
             hint="OpenAI and compatible Chat servers do.",
         )
-    if not offering:
-        raise no_account_error(plan, now, call.show_account, gateway.clock)
     refusal: tuple[Failure, Headers] | None = None
-    turns = Turns(gateway, tuple(offering), model, show_labels=call.show_account)
+    turns = Turns(
+        gateway,
+        tuple(offering),
+        model,
+        show_labels=call.show_account,
+        may_follow=partial(may_follow, decision),
+    )
     with turns, Pinger(sink, None, gateway.limits.ping_s):
         while (candidate := turns.take() or await turns.wait()) is not None:
             outcome.attempts += 1
@@ -81,8 +84,7 @@ async def pass_on(
             outcome.failures.append((candidate.account.id, failure))
             if refusal is None or helps_more(failure, refusal[0]):
                 refusal = (failure, kept)
-            if not may_try_next(failure):
-                break
+            turns.failed(candidate, failure)
     if turns.refusal is not None:
         full = failure_of(turns.refusal)
         if refusal is None or helps_more(full, refusal[0]):

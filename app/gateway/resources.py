@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,12 +14,14 @@ from app.accounts.account import Account
 from app.accounts.affinity import Affinity
 from app.accounts.pace import Pacer
 from app.accounts.roster import AccountState, Roster
+from app.accounts.traffic import Traffic
 from app.canonical.failure import Failure, failure_of
 from app.canonical.parts import DialectName
 from app.canonical.request import ChatRequest
 from app.config import Upstream
 from app.dialects.base import Dialect, Peek, ReplyContext
 from app.errors import UpstreamError
+from app.extensions import NO_EXTENSIONS, Extensions
 from app.gateway.call import Call, Outcome
 from app.gateway.memory import ResponseMemory
 from app.gateway.replay import ReplayCache
@@ -26,6 +29,7 @@ from app.http import Headers, HttpReply, Limits, Send, StreamedReply
 from app.routing.catalog import Catalog
 from app.routing.failover import cooldown_for
 from app.routing.plan import Candidate, Rank, RankOf
+from app.routing.rules import NO_RULES, RuleSet
 
 __all__ = ["Counter", "GatewayLimits", "Resources", "kept_headers", "local_time"]
 
@@ -144,6 +148,14 @@ class Resources:
     """Renders a time of day for people; takes it and now."""
     pacer: Pacer = field(default_factory=Pacer)
     """Says which account may begin another call."""
+    rules: RuleSet = NO_RULES
+    """Of the settings: rules, chains, strategies and how often to ask again."""
+    extensions: Extensions = NO_EXTENSIONS
+    hooks: tuple[str, ...] = ()
+    """Names of the hooks to ask, in order."""
+    traffic: Traffic = field(default_factory=lambda: Traffic(time.monotonic))
+    random: Callable[[], float] = random.random
+    """From 0 up to 1: spreads the waits before another try."""
     low_percent: float = 5.0
     """An account with no more than this left comes after those with more."""
     proved: Callable[[Account], None] = _unproved

@@ -11,7 +11,10 @@ from app.accounts.quota import QuotaView
 from app.accounts.roster import AccountState, Health
 from app.errors import AppError
 from app.routing.catalog import Catalog
-from app.routing.plan import RankOf, StateOf, make_plan
+from app.routing.chains import Names, expand
+from app.routing.explain import plan_decision
+from app.routing.plan import RankOf, StateOf
+from app.routing.rules import Decision
 
 __all__ = [
     "AccountStatus",
@@ -259,14 +262,21 @@ def describe_models(
     for account in used:
         for name in catalog.names(account):
             listed.setdefault(name, account)
+    names = Names(catalog.aliases, catalog.chains)
     others = [n for n in dict.fromkeys((*catalog.aliases, *catalog.chains)) if n not in listed]
     found = []
     for name in (*listed, *others):
         alias_of = catalog.aliases.get(name) or " → ".join(catalog.chains.get(name, ()))
         first = listed.get(name)
         try:
-            plan = make_plan(
-                name, "openai_chat", used, catalog, state_of, lambda _account, _name: True, rank_of
+            plan = plan_decision(
+                Decision(name, expand(name, names)),
+                "openai_chat",
+                used,
+                catalog,
+                state_of,
+                lambda _account, _name: True,
+                rank_of,
             )
         except AppError:
             provider, title = ("", "") if first is None else _of(first)

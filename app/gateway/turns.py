@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
+from typing import TypeAlias
 
 from app.accounts.account import Account
 from app.accounts.pace import Permit
 from app.accounts.roster import AccountState
-from app.errors import AppError
+from app.canonical.failure import Failure
+from app.errors import AppError, Retry
 from app.gateway.resources import Resources
+from app.routing.failover import may_try_next
 from app.routing.plan import Candidate, Plan, no_account_error
 
-__all__ = ["Turns"]
+__all__ = ["MayFollow", "Turns"]
+
+MayFollow: TypeAlias = Callable[[Candidate, Candidate, Failure], bool]
+"""Whether the second may be asked after the first failed."""
+
+_NO_ROOM = Failure(429, "The account has no room.", "rate_limit", retry=Retry.NEXT_ACCOUNT)
+"""What it means for others that an account must wait: nothing was asked yet."""
+
+
+def _whenever_it_may_help(_last: Candidate, _following: Candidate, failure: Failure) -> bool:
+    return may_try_next(failure)
 
 
 class Turns:
@@ -24,6 +38,7 @@ class Turns:
         with Turns(gateway, candidates, model, show_labels=True) as turns:
             while (candidate := turns.take() or await turns.wait()) is not None:
                 …
+                turns.failed(candidate, failure)
 
     Args:
         gateway: its pacer gives out the room.
@@ -31,12 +46,15 @@ class Turns:
         model: as the client named it.
         show_labels: whether the caller may see names of accounts.
         paced: False for a call that goes on with the caller's own sign-in.
+        may_follow: whether a candidate may be asked after another one failed.
     """
 
     __slots__ = (
         "_gateway",
         "_labels",
+        "_last",
         "_left",
+        "_may_follow",
         "_model",
         "_paced",
         "_permit",
@@ -52,6 +70,7 @@ class Turns:
         *,
         show_labels: bool,
         paced: bool = True,
+        may_follow: MayFollow = _whenever_it_may_help,
     ) -> None:
         self._gateway = gateway
         self._left = list(candidates)
@@ -59,6 +78,8 @@ class Turns:
         self._labels = show_labels
         self._paced = paced
         self._permit: Permit | None = None
+        self._may_follow = may_follow
+        self._last: tuple[Candidate, Failure] | None = None
         self.passed_over = False
         """Whether a better candidate had no room for a moment."""
         self.refusal: AppError | None = None
@@ -78,24 +99,41 @@ class Turns:
     def take(self) -> Candidate | None:
         """Return the next candidate whose account has room now, if there is one."""
         self._release()
-        if not self._paced:
-            return self._left.pop(0) if self._left else None
-        for place, candidate in enumerate(self._left):
-            permit = self._gateway.pacer.claim(candidate.account)
+        passed: Candidate | None = None
+        for candidate in self._eligible():
+            if passed is not None and not self._may_follow(passed, candidate, _NO_ROOM):
+                continue
+            permit = self._gateway.pacer.claim(candidate.account) if self._paced else True
             if permit is False:
                 self.passed_over = True
+                passed = passed or candidate
                 continue
             if permit is not True:
                 self._permit = permit
-            return self._left.pop(place)
+            self._left.remove(candidate)
+            return candidate
         return None
+
+    def failed(self, candidate: Candidate, failure: Failure) -> None:
+        """Note how a candidate ended: not all of the others may follow it."""
+        self._last = candidate, failure
+
+    def others_after(self, candidate: Candidate, failure: Failure) -> bool:
+        """Say whether somebody else may be asked after a candidate failed."""
+        return any(self._may_follow(candidate, other, failure) for other in self._left)
+
+    def _eligible(self) -> list[Candidate]:
+        if self._last is None:
+            return list(self._left)
+        last, failure = self._last
+        return [other for other in self._left if self._may_follow(last, other, failure)]
 
     async def wait(self) -> Candidate | None:
         """Return the next candidate once its account has room; None when there are no more turns."""
         passed: list[tuple[Account, AccountState]] = []
-        while self._left:
+        while eligible := self._eligible():
             gateway = self._gateway
-            accounts = [candidate.account for candidate in self._left]
+            accounts = [candidate.account for candidate in eligible]
             given = await gateway.pacer.wait(accounts)
             if given is None:
                 self.refusal = gateway.pacer.refusal(
@@ -104,7 +142,8 @@ class Turns:
                 self._left.clear()
                 return None
             place, self._permit = given
-            candidate = self._left.pop(place)
+            candidate = eligible[place]
+            self._left.remove(candidate)
             # What the account did meanwhile for others may have ended its use.
             state = gateway.state(candidate.account, candidate.model, gateway.now())
             if state.health == "ready" or state.soft:

@@ -8,12 +8,19 @@ from dataclasses import dataclass
 import msgspec
 
 from app.canonical.request import ChatRequest
-from app.dialects.base import Peek, ReplyContext, decode_object
+from app.dialects.base import Peek, ReplyContext, decode_object, read_head
 from app.dialects.translate import carries_seal
 from app.gateway.call import Call
+from app.routing.chains import Step
 from app.routing.plan import Plan
+from app.routing.rules import Decision
+from app.routing.suffix import Level
 
 __all__ = ["Work"]
+
+_UNDECIDED = Decision("", (Step(""),))
+_UNPLANNED = Plan("", ())
+"""Before the rules were asked."""
 
 
 @dataclass(slots=True)
@@ -22,12 +29,17 @@ class Work:
 
     call: Call
     peek: Peek
-    plan: Plan
     head: Mapping[str, msgspec.Raw]
     conversation: str = ""
     """See ``asking.conversation_of``."""
+    decision: Decision = _UNDECIDED
+    """What the rules say."""
+    plan: Plan = _UNPLANNED
+    """Whom to ask, in order."""
     own_sign_in: bool = False
     """The call goes on with the caller's own sign-in."""
+    patched: bool = False
+    """The body is not as the client sent it: a rule or a hook has changed it."""
     _request: ChatRequest | None = None
     _sealed: bool | None = None
 
@@ -49,6 +61,17 @@ class Work:
                 decode_object(self.call.raw), self.peek
             )
         return self._request
+
+    def edited(self, raw: bytes) -> None:
+        """Take a changed body for that of the call."""
+        call = self.call
+        call.raw, self.head, self.patched = raw, read_head(raw), True
+        self.peek = call.dialect.peek(self.head, call.path, call.query, call.route)
+        self._request = self._sealed = None
+
+    def level(self, step: int) -> Level | None:
+        """Return how much to think for a step of the decision; None: as the client says."""
+        return self.decision.steps[step].reasoning
 
     def ping(self) -> bytes:
         """Return the caller's sign of life."""

@@ -12,9 +12,10 @@ from app.canonical.failure import Failure, FailureKind
 
 __all__ = ["RetryPolicy"]
 
-_PASSING: frozenset[FailureKind] = frozenset(
-    ("rate_limit", "overloaded", "server", "unavailable", "timeout")
-)
+_PASSING: frozenset[FailureKind] = frozenset(("rate_limit", "overloaded", "server", "unavailable"))
+"""A time-out is not among them: the service may still be at work on the call."""
+_LASTING = frozenset(("upstream_protocol", "upstream_redirect"))
+"""Codes of what stays until somebody changes the settings."""
 _LONGEST_SHIFT = 30
 
 
@@ -22,14 +23,14 @@ _LONGEST_SHIFT = 30
 class RetryPolicy:
     """How often and how patiently; times in seconds."""
 
-    attempts: int = 2
+    attempts: int = 1
     """Calls of one account, the first included."""
     first_wait_s: float = 0.5
     longest_wait_s: float = 8.0
     budget_s: float = 20.0
-    """All waits of a request together."""
+    """No try begins later than this after the request came."""
 
-    def wait_s(self, failure: Failure, tried: int, waited_s: float, random: float) -> float | None:
+    def wait_s(self, failure: Failure, tried: int, elapsed_s: float, random: float) -> float | None:
         """Return how long to wait before the same account is asked again; None: it is not.
 
         The wait doubles with each try up to its bound and is drawn from its upper half, so that
@@ -39,10 +40,12 @@ class RetryPolicy:
         Args:
             failure: of the last try.
             tried: how often the account was asked, 1 or more.
-            waited_s: what this request has waited already.
+            elapsed_s: since the request came.
             random: from 0 up to 1.
         """
         if failure.final or failure.kind not in _PASSING or failure.scope == "request":
+            return None
+        if failure.code in _LASTING:
             return None
         if tried >= self.attempts:
             return None
@@ -53,4 +56,4 @@ class RetryPolicy:
             if stated > self.longest_wait_s:
                 return None
             wait = max(wait, stated)
-        return wait if waited_s + wait <= self.budget_s else None
+        return wait if elapsed_s + wait <= self.budget_s else None

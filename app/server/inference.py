@@ -220,6 +220,7 @@ class InferenceDelegate(HTTPMessageDelegate):
             show_account=grant.key is None,
             client=self._connection.context.caller.program or "",
             key_id="" if grant.key is None else grant.key.id,
+            key_label="" if grant.key is None else grant.key.label,
             surface=entry.surface,
             extra=entry.extra,
         )

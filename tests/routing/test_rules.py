@@ -244,7 +244,7 @@ def test_all_of_the_section_is_compiled():
     assert ready.strategies == {"openai": "round_robin"}
     assert ready.weights == {"openai/a": 3}
     assert ready.retry == RetryPolicy(4, 1, 2, 3)
-    assert rules("{}").retry == RetryPolicy()
+    assert rules("{}").retry == RetryPolicy(attempts=2)
 
 
 def test_an_unknown_rule_type_does_not_compile():
