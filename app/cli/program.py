@@ -26,6 +26,7 @@ from app.cli import (
     start,
     status,
     stop,
+    test_agent,
     usage,
 )
 from app.cli.open import open_dashboard
@@ -70,6 +71,7 @@ def build() -> typer.Typer:
     ):
         program.command(short_help=_SHORT_HELP.get(command.__name__))(command)
     program.command("open")(open_dashboard)
+    program.command("test")(test_agent.ask_agent)
     program.add_typer(accounts.commands, name="accounts")
     program.add_typer(config.commands, name="config")
     program.add_typer(keys.commands, name="keys")

@@ -27,6 +27,7 @@ __all__ = [
     "Role",
     "System",
     "Target",
+    "Trial",
 ]
 
 System: TypeAlias = Literal["linux", "macos", "windows"]
@@ -138,6 +139,16 @@ class Fact:
     """Day on which it was read or seen: ``2026-11-21``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How an agent answers one question without a person, and without leave to change anything."""
+
+    arguments: Callable[[str], tuple[str, ...]]
+    """The question → words after its program's name."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that keep it quiet: no updates, no telemetry, no tools."""
+
+
 def _no_targets(machine: Machine, address: Address, models: Models) -> tuple[Target, ...]:
     return ()
 
@@ -172,6 +183,8 @@ class Agent:
     """For ``run``: variables of one process; empty where it takes none."""
     arguments: Callable[[Address, Models], tuple[str, ...]] = _no_arguments
     """For ``run``: words before the user's own; never a key."""
+    trial: Trial | None = None
+    """For ``test``; None where it cannot be asked without a person."""
     traces: Callable[[Machine], tuple[PurePath, ...]] = _nowhere
     """Places that are there when it has been used on this machine."""
     steps: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Final
 
-from app.clients.agent import Address, Agent, Fact, Machine, Models, Role, Target
+from app.clients.agent import Address, Agent, Fact, Machine, Models, Role, Target, Trial
 from app.clients.change import Change
 
 __all__ = ["AIDER"]
@@ -41,6 +41,15 @@ AIDER = Agent(
     needs=("main",),
     targets=_targets,
     environment=_environment,
+    trial=Trial(
+        lambda prompt: (
+            *("--message", prompt, "--chat-mode", "ask", "--dry-run", "--no-git"),
+            *("--map-tokens", "0"),
+            *("--no-pretty", "--no-check-update", "--no-show-release-notes"),
+            *("--no-show-model-warnings", "--no-suggest-shell-commands", "--analytics-disable"),
+        ),
+        {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONUTF8": "1"},
+    ),
     traces=lambda machine: (_file(machine), machine.home / ".aider"),
     limits=(
         "A file of a project (.aider.conf.yml, .env) goes before the one in the home folder.",

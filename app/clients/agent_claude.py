@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Final
 
-from app.clients.agent import Address, Agent, Fact, Machine, Models, Role, Target
+from app.clients.agent import Address, Agent, Fact, Machine, Models, Role, Target, Trial
 from app.clients.change import Change
 
 __all__ = ["CLAUDE_CODE"]
@@ -47,6 +47,10 @@ CLAUDE_CODE = Agent(
     },
     targets=_targets,
     environment=_environment,
+    trial=Trial(
+        lambda prompt: ("-p", prompt, "--output-format", "text", "--no-session-persistence"),
+        {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"},
+    ),
     traces=lambda machine: (_folder(machine),),
     limits=(
         "Settings of a project or of a company (managed settings) go before the user's.",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
-from app.clients.agent import PROVIDER, Address, Agent, Fact, Machine, Models, Target
+from app.clients.agent import PROVIDER, Address, Agent, Fact, Machine, Models, Target, Trial
 from app.clients.change import Change
 from app.clients.jsonc import render_inline
 
@@ -65,6 +65,12 @@ CODEX = Agent(
     targets=_targets,
     environment=_environment,
     arguments=_arguments,
+    trial=Trial(
+        lambda prompt: (
+            *("exec", "--skip-git-repo-check", "--ephemeral", "--sandbox", "read-only"),
+            *("--color", "never", prompt),
+        ),
+    ),
     traces=lambda machine: (_folder(machine),),
     limits=(
         "A profile, a project or the option -c that names another model_provider goes before ours.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.clients.agent import Address, Agent, Fact, Machine, Models, Target
+from app.clients.agent import Address, Agent, Fact, Machine, Models, Target, Trial
 from app.clients.change import Change
 
 __all__ = ["COPILOT"]
@@ -33,6 +33,7 @@ COPILOT = Agent(
     needs=("main",),
     targets=_targets,
     environment=_environment,
+    trial=Trial(lambda prompt: ("-p", prompt, "--silent", "--no-color", "--no-auto-update")),
     traces=lambda machine: (machine.at("COPILOT_HOME", ".copilot"),),
     limits=(
         "It reads another provider from its environment only: connecting it works in shells that "

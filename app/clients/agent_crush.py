@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
-from app.clients.agent import PROVIDER, Address, Agent, Fact, Machine, Models, Offered, Role, Target
+from app.clients.agent import (
+    PROVIDER,
+    Address,
+    Agent,
+    Fact,
+    Machine,
+    Models,
+    Offered,
+    Role,
+    Target,
+    Trial,
+)
 from app.clients.change import Change
 
 __all__ = ["CRUSH"]
@@ -55,6 +66,10 @@ CRUSH = Agent(
     roles={"main": "its large model", "small": "its small model"},
     needs=("main",),
     targets=_targets,
+    trial=Trial(
+        lambda prompt: ("run", "--quiet", prompt),
+        {"CRUSH_DISABLE_METRICS": "1", "CRUSH_DISABLE_PROVIDER_AUTO_UPDATE": "1"},
+    ),
     traces=lambda machine: (_file(machine).parent,),
     limits=(
         "A crush.json or .crush.json of a project goes before the global one, and so does a model "
@@ -65,6 +80,11 @@ CRUSH = Agent(
         Fact(
             "providers.NAME with type openai-compat, base_url, api_key and models (id, name, "
             "context_window, default_max_tokens); models.large and models.small",
+            "https://github.com/charmbracelet/crush README",
+            "2026-11-21",
+        ),
+        Fact(
+            "crush run --quiet asks one thing; unverified with an installed Crush",
             "https://github.com/charmbracelet/crush README",
             "2026-11-21",
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePath
 
-from app.clients.agent import Address, Agent, Fact, Machine, Models, Target
+from app.clients.agent import Address, Agent, Fact, Machine, Models, Target, Trial
 from app.clients.change import Change
 
 __all__ = ["GEMINI_CLI"]
@@ -42,6 +42,7 @@ GEMINI_CLI = Agent(
     roles={"main": "everything it lets you choose"},
     targets=_targets,
     environment=_environment,
+    trial=Trial(lambda prompt: ("-p", prompt, "--skip-trust")),
     traces=lambda machine: (_folder(machine),),
     limits=(
         "It reads one .env file only: one in the project or above it hides ours. In a folder that "

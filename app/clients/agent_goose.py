@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
-from app.clients.agent import PROVIDER, Address, Agent, Fact, Machine, Models, Offered, Target
+from app.clients.agent import (
+    PROVIDER,
+    Address,
+    Agent,
+    Fact,
+    Machine,
+    Models,
+    Offered,
+    Target,
+    Trial,
+)
 from app.clients.change import Change, Path
 
 __all__ = ["GOOSE"]
@@ -83,6 +93,10 @@ GOOSE = Agent(
     needs=("main",),
     targets=_targets,
     environment=_environment,
+    trial=Trial(
+        lambda prompt: ("run", "--no-session", "--quiet", "--text", prompt),
+        {"GOOSE_MODE": "chat", "GOOSE_DISABLE_KEYRING": "1"},
+    ),
     traces=lambda machine: (_folder(machine),),
     limits=(
         "GOOSE_PROVIDER and GOOSE_MODEL in the environment go before its settings.",
@@ -100,6 +114,12 @@ GOOSE = Agent(
             "a provider is declared in custom_providers/NAME.json: engine openai, base_url, "
             "models, requires_auth; unverified with an installed Goose",
             "https://www.mintlify.com/block/goose/api/providers/custom",
+            "2026-11-21",
+        ),
+        Fact(
+            "goose run --no-session --quiet --text asks one thing; GOOSE_MODE=chat forbids tools; "
+            "unverified with an installed Goose",
+            "https://github.com/aaif-goose/goose documentation/docs/guides/running-tasks.md",
             "2026-11-21",
         ),
         Fact(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from app.clients.agent import PROVIDER, Address, Agent, Fact, Machine, Models, Target
+from app.clients.agent import PROVIDER, Address, Agent, Fact, Machine, Models, Target, Trial
 from app.clients.change import Change, Entry
 
 __all__ = ["LLM"]
@@ -59,6 +59,7 @@ LLM = Agent(
     needs=("main",),
     targets=_targets,
     environment=_environment,
+    trial=Trial(lambda prompt: (prompt, "--no-log")),
     traces=lambda machine: (_folder(machine),),
     limits=(
         "Models are offered as dragoman/NAME, those that are served at the moment of connecting.",

@@ -8,7 +8,17 @@ from typing import Any, Final
 
 import msgspec
 
-from app.clients.agent import PROVIDER, Address, Agent, Fact, Machine, Models, Offered, Target
+from app.clients.agent import (
+    PROVIDER,
+    Address,
+    Agent,
+    Fact,
+    Machine,
+    Models,
+    Offered,
+    Target,
+    Trial,
+)
 from app.clients.change import Change, Path, placed
 
 __all__ = ["OPENCODE"]
@@ -71,6 +81,16 @@ OPENCODE = Agent(
     needs=("main",),
     targets=_targets,
     environment=_environment,
+    trial=Trial(
+        # a word with a space in it would be put into quotation marks
+        lambda prompt: ("run", *prompt.split(" ")),
+        {
+            "OPENCODE_CONFIG_CONTENT": '{"permission":{"edit":"deny","bash":"deny",'
+            '"webfetch":"deny"},"share":"disabled","autoupdate":false}',
+            "OPENCODE_DISABLE_AUTOUPDATE": "1",
+            "OPENCODE_DISABLE_MODELS_FETCH": "1",
+        },
+    ),
     traces=lambda machine: (_folder(machine),),
     limits=(
         "It has no list of models of its own for us: only those that are served at the moment of "
