@@ -22,9 +22,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from app.accounts.account import Account
+from app.accounts.identity import known_identity, same_identity
 from app.accounts.record import Record
 from app.accounts.roster import Roster
-from app.accounts.steps import Driver, Reach
 from app.accounts.vaultstate import Trouble
 from app.errors import AccountError, AppError, RequestError
 from app.log import cut, redact
@@ -37,7 +37,6 @@ __all__ = ["AccountBook", "Vault", "check_label"]
 _log = logging.getLogger("dragoman.accounts")
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
-_REVOKE_S = 20.0
 _MOST_RENAMED = 256
 
 
@@ -97,18 +96,6 @@ def check_label(label: str) -> str:
             code="invalid_label",
         )
     return label
-
-
-def same_identity(one: Identity, other: Identity) -> bool:
-    """Say whether two sign-ins are of one account, as far as the service tells who it is."""
-    if one.id and other.id:
-        return one.id == other.id
-    return one.name == other.name
-
-
-def known_identity(identity: Identity) -> bool:
-    """Say whether the service told who an account is."""
-    return bool(identity.id or identity.name)
 
 
 def _unchanged() -> None:
@@ -286,6 +273,22 @@ class AccountBook:
         while not self.is_free(f"{provider_id}/{provider_id}-{number}"):
             number += 1
         return f"{provider_id}-{number}"
+
+    def free_label(self, provider_id: str, label: str) -> str:
+        """Return a label that the user chose for a new account.
+
+        Raises:
+            RequestError: ``invalid_label``; 409 ``label_taken``.
+        """
+        label = check_label(label)
+        if not self.is_free(f"{provider_id}/{label}"):
+            raise RequestError(
+                f"There is an account {provider_id}/{label} already.",
+                hint=f"To sign in to it again: `dragoman login {provider_id} --account {label}`.",
+                status=409,
+                code="label_taken",
+            )
+        return label
 
     def is_free(self, account_id: str) -> bool:
         """Say whether a new account may have this id."""
@@ -579,47 +582,6 @@ class AccountBook:
             self._held.pop(account_id, None)
             self._sealed = tuple(self._vault.held_ids())
         self.publish()
-
-    async def logout(self, account_id: str, driver: Driver) -> str:
-        """Revoke a sign-in at its service where that is possible, then delete it.
-
-        Returns:
-            What was done, in a sentence.
-
-        Raises:
-            RequestError: as ``remove``.
-            AppError: the vault cannot delete it.
-        """
-        if self.current_id(account_id) in self.sealed_ids():
-            await self.remove(account_id)
-            return f"{account_id} was removed; it could not be read, so nothing was revoked."
-        async with self.exclusive(account_id) as record:
-            failed = await self._revoke(record, driver)
-            await self.remove(record.id)
-        if failed is None:
-            return f"{record.id} was removed. Its service has no way to revoke a sign-in."
-        if failed:
-            return (
-                f"{record.id} was removed, but could not be revoked at its service: {failed} "
-                "End the session on the service's own page."
-            )
-        return f"{record.id} was revoked and removed."
-
-    async def _revoke(self, record: Record, driver: Driver) -> str | None:
-        """Return why revoking failed, an empty text when it succeeded, None without a way."""
-        provider = self.provider_of(record)
-        if provider is None or provider.revoke is None:
-            return None
-        try:
-            await driver.run(
-                provider.revoke(record.credential),
-                Reach.of(provider, record.base_url, record.host),
-                limit_s=_REVOKE_S,
-            )
-        except AppError as error:
-            _log.warning("%s could not be revoked: %s", record.id, error.text)
-            return error.message
-        return ""
 
 
 def _rank(record: Record) -> tuple[str, bool, int, float, str]:

@@ -11,14 +11,16 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from app.accounts.account import Account
-from app.accounts.book import AccountBook, Vault, check_label, known_identity
-from app.accounts.flow import ConsentNeeded, Flow, Listeners, Timer
+from app.accounts.admission import Admitted, Wanted
+from app.accounts.book import AccountBook, Vault
+from app.accounts.flow import Flow, Listeners, Timer, agreed
 from app.accounts.imports import Found
 from app.accounts.login import Logins
+from app.accounts.logout import log_out
 from app.accounts.record import Record
 from app.accounts.refresh import Refresher, can_renew
 from app.accounts.roster import Health, Roster
@@ -28,6 +30,7 @@ from app.errors import AppError, RequestError
 from app.http import Send
 from app.log import cut
 from app.providers.base import Provider
+from app.providers.signin import Granted
 from app.tasks import spawn
 
 __all__ = ["AccountView", "Desk", "OpenedVault"]
@@ -91,20 +94,6 @@ class AccountView:
     warning: str = ""
     """What is wrong although it serves: a renewal that failed, a sign-in that is not stored."""
     warning_since: float = 0.0
-
-
-def _repaired(old: Record, new: Record) -> Record:
-    """Return an account with another sign-in; label, place and age stay."""
-    return replace(
-        old,
-        credential=new.credential,
-        identity=new.identity if known_identity(new.identity) else old.identity,
-        way=new.way,
-        consent=new.consent,
-        consented_at=old.consented_at if old.consent == new.consent else new.consented_at,
-        host=new.host,
-        renewed_at=0.0,
-    )
 
 
 def _unchanged() -> None:
@@ -287,22 +276,28 @@ class Desk:
         if self.book.vault_trouble():
             await self.open()
         self.book.require_vault()
-        twin = self.book.twin(provider.id, found.identity) or self._holder(found)
-        asked = provider.consent
-        agreed = asked is None or asked.version in (consent, "" if twin is None else twin.consent)
-        if asked is not None and not agreed:
-            raise ConsentNeeded(provider, asked)
-        version = asked.version if asked is not None else ""
-        record = found.record(self._new_label(provider.id, label), self._now(), consent=version)
-        if twin is None:
-            orders = [one.order for one in self.book.records() if one.provider == provider.id]
-            kept = await self.book.put(replace(record, order=max(orders, default=-1) + 1))
-        else:
-            async with self.book.exclusive(twin.id) as old:
-                kept = await self.book.put(_repaired(old, record))
+        known = self.book.twin(provider.id, found.identity) or self._holder(found)
+        version, agreed_at = agreed(provider, known, consent, self._now())
+        record = found.record(
+            self.book.free_label(provider.id, label) if label else "", self._now(), consent=version
+        )
+        wanted = Wanted(
+            record.provider,
+            record.way,
+            "" if known is None else known.id,
+            record.label,
+            record.host,
+            version,
+            agreed_at,
+        )
+        outcome = await self.logins.admission.admit(
+            wanted, Granted(record.credential, record.identity), confirmed=True
+        )
+        assert isinstance(outcome, Admitted)  # noqa: S101 - only what is not confirmed is put aside
+        kept = outcome.record
         self._signed_in(kept.id)
         _log.info("the sign-in of %s was taken over from %s", kept.id, found.program)
-        return self.view(kept.id), twin is not None
+        return self.view(kept.id), outcome.repaired
 
     def _holder(self, found: Found) -> Record | None:
         """Return the account that has the very sign-in already, where nothing tells whose it is."""
@@ -313,18 +308,6 @@ class Desk:
             ):
                 return record
         return None
-
-    def _new_label(self, provider_id: str, label: str | None) -> str:
-        if not label:
-            return self.book.next_label(provider_id)
-        label = check_label(label)
-        if not self.book.is_free(f"{provider_id}/{label}"):
-            raise RequestError(
-                f"There is an account {provider_id}/{label} already.",
-                status=409,
-                code="label_taken",
-            )
-        return label
 
     def choose(self, provider_id: str, name: str) -> str:
         """Return the id of the signed-in account that is meant; also of one that cannot be read.
@@ -362,13 +345,8 @@ class Desk:
         )
 
     async def logout(self, account_id: str) -> str:
-        """Revoke and delete a sign-in, and return what was done in a sentence.
-
-        Raises:
-            RequestError: unknown account, or one of the settings.
-            AppError: the vault cannot delete it.
-        """
-        said = await self.book.logout(account_id, self.driver)
+        """Revoke and delete a sign-in, and return what was done; see ``log_out``."""
+        said = await log_out(self.book, self.driver, account_id)
         self.refresher.arm()
         _log.info("%s", said)
         return said

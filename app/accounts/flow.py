@@ -6,10 +6,11 @@ import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
+from app.accounts.record import Record
 from app.errors import AccountError, RequestError
 from app.providers.base import Provider
 from app.providers.signin import (
@@ -130,6 +131,64 @@ class Attempt:
     task: asyncio.Task[None] | None = None
     timer: Timer | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def find_way(
+    providers: Mapping[str, Provider], provider: str, way: str | None
+) -> tuple[Provider, str, SignIn]:
+    """Return the service that is meant, the name of a way to sign in to it, and the way.
+
+    Args:
+        providers: the services by id.
+        provider: id of one.
+        way: a key of its ``sign_ins``; None for the best.
+
+    Raises:
+        RequestError: 404 ``unknown_provider`` or ``unknown_way``.
+    """
+    service = providers.get(provider)
+    if service is None or not service.sign_ins:
+        known = ", ".join(p.id for p in providers.values() if p.sign_ins)
+        raise RequestError(
+            f"There is no sign-in to {provider[:100]!r}.",
+            hint=f"There is one to: {known}." if known else "",
+            status=404,
+            code="unknown_provider",
+        )
+    way = way or next(iter(service.sign_ins))
+    sign_in = service.sign_ins.get(way)
+    if sign_in is None:
+        raise RequestError(
+            f"{service.title} has no way to sign in that is called {way[:100]!r}.",
+            hint=f"There are: {', '.join(service.sign_ins)}.",
+            status=404,
+            code="unknown_way",
+        )
+    return service, way, sign_in
+
+
+def agreed(
+    provider: Provider, account: Record | None, consent: str, now: float
+) -> tuple[str, float]:
+    """Return the version of a provider's text that was agreed to, and when.
+
+    Args:
+        provider: whose text it is; one without a text gives an empty version.
+        account: to be repaired, which may have been agreed to before.
+        consent: version that the user has just agreed to; empty for none.
+        now: epoch seconds.
+
+    Raises:
+        ConsentNeeded: 409; the text in force was not agreed to.
+    """
+    asked = provider.consent
+    if asked is None:
+        return "", 0.0
+    if account is not None and account.consent == asked.version and consent != asked.version:
+        return account.consent, account.consented_at
+    if consent == asked.version:
+        return consent, now
+    raise ConsentNeeded(provider, asked)
 
 
 def kind_of(sign_in: SignIn) -> FlowKind:

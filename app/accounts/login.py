@@ -14,45 +14,42 @@ is taken once; with PKCE, a code is worth nothing to anybody else, and somebody 
 worth nothing here. *Device*: a code is shown, and the service is asked until it was typed.
 *Secret*: what the user types is checked with one call.
 
-What comes out is compared with the accounts there are: an account that is signed in again is
-repaired in place, under its label; a sign-in to repair one account that turns out to be of another
-is put aside until somebody confirms it. Nothing is stored before the provider's text was agreed
-to, where it has one.
+What comes out becomes an account as ``admission`` says. Nothing is stored before the provider's text
+was agreed to, where it has one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import hashlib
-import hmac
 import logging
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from app.accounts.book import AccountBook, check_label, known_identity, same_identity
+from app.accounts.admission import Admission, Aside, Wanted
+from app.accounts.book import AccountBook
 from app.accounts.flow import (
     Attempt,
-    ConsentNeeded,
     Flow,
     FlowState,
     Listeners,
     Timer,
-    came_to,
+    agreed,
     check_host,
     declined,
+    find_way,
     kind_of,
     new_pkce,
     slow,
 )
 from app.accounts.record import Record
+from app.accounts.state import States
 from app.accounts.steps import Driver, Reach
 from app.errors import AccountError, AppError, BugError, RequestError
 from app.log import redact
 from app.providers.base import Provider
-from app.providers.credential import Identity
 from app.providers.oauth import parse_pasted
 from app.providers.signin import (
     CodeSignIn,
@@ -127,10 +124,9 @@ class Logins:
         self._random = random
         self._call_later = call_later
         self._attempts: dict[str, Attempt] = {}
-        self._admitting = asyncio.Lock()
+        self.admission = Admission(book, now)
         self._closing: set[asyncio.Task[None]] = set()
-        self._taken: dict[bytes, None] = {}
-        """Hashes of states that were taken, so that a second use can be told from a wrong one."""
+        self._states = States()
 
     @property
     def providers(self) -> Mapping[str, Provider]:
@@ -182,10 +178,10 @@ class Logins:
                 ``too_many_sign_ins``.
             AccountError: ``vault_unusable``: there is nowhere to keep a sign-in.
         """
-        service, way, sign_in = self._way(provider, way)
+        service, way, sign_in = find_way(self.providers, provider, way)
         target = self._target(service, account)
-        label = self._free_label(service, label)
-        version, consented_at = self._consented(service, target, consent)
+        label = self._book.free_label(service.id, label) if label else ""
+        version, consented_at = agreed(service, target, consent, self._now())
         host = check_host(host)
         self._book.require_vault()
         self._make_room(service)
@@ -222,27 +218,6 @@ class Logins:
                 self._show(attempt, prompt=sign_in.prompt)
         return attempt.view
 
-    def _way(self, provider: str, way: str | None) -> tuple[Provider, str, SignIn]:
-        service = self._book.providers.get(provider)
-        if service is None or not service.sign_ins:
-            known = ", ".join(p.id for p in self._book.providers.values() if p.sign_ins)
-            raise RequestError(
-                f"There is no sign-in to {provider[:100]!r}.",
-                hint=f"There is one to: {known}." if known else "",
-                status=404,
-                code="unknown_provider",
-            )
-        way = way or next(iter(service.sign_ins))
-        sign_in = service.sign_ins.get(way)
-        if sign_in is None:
-            raise RequestError(
-                f"{service.title} has no way to sign in that is called {way[:100]!r}.",
-                hint=f"There are: {', '.join(service.sign_ins)}.",
-                status=404,
-                code="unknown_way",
-            )
-        return service, way, sign_in
-
     def _target(self, provider: Provider, account: str | None) -> Record | None:
         if not account:
             return None
@@ -255,32 +230,6 @@ class Logins:
                 code="unknown_account",
             )
         return record
-
-    def _free_label(self, provider: Provider, label: str | None) -> str:
-        if not label:
-            return ""
-        label = check_label(label)
-        if not self._book.is_free(f"{provider.id}/{label}"):
-            raise RequestError(
-                f"There is an account {provider.id}/{label} already.",
-                hint=f"To sign in to it again: `dragoman login {provider.id} --account {label}`.",
-                status=409,
-                code="label_taken",
-            )
-        return label
-
-    def _consented(
-        self, provider: Provider, target: Record | None, consent: str
-    ) -> tuple[str, float]:
-        """Return the version agreed to, and when."""
-        asked = provider.consent
-        if asked is None:
-            return "", 0.0
-        if consent == asked.version:
-            return consent, self._now()
-        if target is not None and target.consent == asked.version:
-            return target.consent, target.consented_at
-        raise ConsentNeeded(provider, asked)
 
     def _make_room(self, provider: Provider) -> None:
         self._forget_old()
@@ -355,7 +304,7 @@ class Logins:
         Raises:
             RequestError: 404 ``unknown_state`` for a wrong, foreign, expired or reused state.
         """
-        attempt = self._take(state, at)
+        attempt = self._states.take(self._attempts.values(), state, at)
         self._close_listener(attempt)
         if error or not code:
             self._fail(attempt, declined(attempt.provider, error))
@@ -381,14 +330,9 @@ class Logins:
             self._fail(attempt, error)
             return attempt.view
         redact(code)
-        if state and not hmac.compare_digest(state.encode(), attempt.token.encode()):
-            raise RequestError(
-                "This text belongs to another sign-in.",
-                hint="Use the link of this one, and paste what the browser shows at its end.",
-                code="unknown_state",
-            )
+        self._states.check(attempt, state)
         state = attempt.token  # a bare code has none; PKCE binds it all the same
-        self._use_up(attempt)
+        self._states.use_up(attempt)
         self._close_listener(attempt)
         return await self._finish_code(attempt, code, state)
 
@@ -492,34 +436,6 @@ class Logins:
                 code="wrong_way",
             )
 
-    def _take(self, state: str, at: Listen | str | None) -> Attempt:
-        """Return the flow that a state belongs to, and use the state up."""
-        found = None
-        given = state.encode("utf-8", "surrogatepass")
-        for attempt in self._attempts.values():
-            token = attempt.token.encode()
-            if token and attempt.view.state == "waiting" and hmac.compare_digest(token, given):
-                found = attempt
-        if found is None or not came_to(found, at):
-            reused = hashlib.sha256(given).digest() in self._taken
-            raise RequestError(
-                "This sign-in was finished or ended already."
-                if reused
-                else "This address belongs to no sign-in that is waiting here.",
-                hint="Start the sign-in again.",
-                status=404,
-                code="unknown_state",
-            )
-        self._use_up(found)
-        return found
-
-    def _use_up(self, attempt: Attempt) -> None:
-        if attempt.token:
-            self._taken[hashlib.sha256(attempt.token.encode()).digest()] = None
-            while len(self._taken) > _MOST_KEPT:
-                del self._taken[next(iter(self._taken))]
-        attempt.token = ""
-
     async def _finish_code(self, attempt: Attempt, code: str, state: str) -> Flow:
         redact(code)
         sign_in, pkce = attempt.sign_in, attempt.pkce
@@ -574,80 +490,38 @@ class Logins:
             await asyncio.wait([attempt.task])
 
     async def _admit(self, attempt: Attempt, granted: Granted, *, confirmed: bool = False) -> None:
-        """Store what was granted: as a new account, or in the place of an old one."""
-        # One at a time: two flows of one person must not make two accounts.
-        async with self._admitting:
-            await self._admit_alone(attempt, granted, confirmed=confirmed)
-
-    async def _admit_alone(self, attempt: Attempt, granted: Granted, *, confirmed: bool) -> None:
+        """Make an account of what was granted, or ask whether it is the right one."""
         identity = granted.identity
         self._show(attempt, name=identity.name, plan=identity.plan)
-        target = self._book.find(attempt.view.account) if attempt.view.account else None
-        twin = self._book.twin(attempt.provider.id, identity)
-        if target is not None and not confirmed and _differs(target.identity, identity):
-            self._put_aside(attempt, granted, target, twin)
+        wanted = Wanted(
+            attempt.provider.id,
+            attempt.view.way,
+            attempt.view.account,
+            attempt.label,
+            attempt.host,
+            attempt.consent,
+            attempt.consented_at,
+        )
+        outcome = await self.admission.admit(wanted, granted, confirmed=confirmed)
+        if isinstance(outcome, Aside):
+            self._put_aside(attempt, granted, outcome)
             return
-        if target is None or (confirmed and twin is not None):
-            target = twin
-        if target is None:
-            record = await self._book.put(self._new_record(attempt, granted))
-        else:
-            record = await self._repair(attempt, granted, target)
+        record = outcome.record
         self._signed_in(record.id)
-        self._show(attempt, account=record.id, repaired=target is not None)
+        self._show(attempt, account=record.id, repaired=outcome.repaired)
         _log.info("%s is signed in", record.id)
         self._end(attempt, "done")
 
-    def _put_aside(
-        self, attempt: Attempt, granted: Granted, target: Record, twin: Record | None
-    ) -> None:
+    def _put_aside(self, attempt: Attempt, granted: Granted, aside: Aside) -> None:
         attempt.granted = granted
-        who = granted.identity.name or "somebody else"
-        owner = f"{target.label} ({target.identity.name})" if target.identity.name else target.label
-        then = f"repair {twin.label}, which is theirs" if twin else f"make {target.label} theirs"
         self._show(
             attempt,
             state="other_identity",
-            error=f"You signed in as {who}, but wanted to repair {owner}. Nothing was changed. "
-            f"Confirm to {then}, or cancel and sign in as the right person.",
+            error=aside.message,
             code="other_identity",
             expires_at=self._now() + CODE_S,
         )
         self._set_timer(attempt)
-
-    def _new_record(self, attempt: Attempt, granted: Granted) -> Record:
-        provider = attempt.provider.id
-        label = attempt.label
-        if not label or not self._book.is_free(f"{provider}/{label}"):
-            label = self._book.next_label(provider)
-        orders = [r.order for r in self._book.records() if r.provider == provider]
-        return Record(
-            provider=provider,
-            label=label,
-            credential=granted.credential,
-            identity=granted.identity,
-            way=attempt.view.way,
-            created_at=self._now(),
-            consent=attempt.consent,
-            consented_at=attempt.consented_at,
-            order=max(orders, default=-1) + 1,
-            host=attempt.host,
-        )
-
-    async def _repair(self, attempt: Attempt, granted: Granted, target: Record) -> Record:
-        async with self._book.exclusive(target.id) as old:
-            return await self._book.put(
-                replace(
-                    old,
-                    credential=granted.credential,
-                    identity=granted.identity if known_identity(granted.identity) else old.identity,
-                    way=attempt.view.way,
-                    consent=attempt.consent or old.consent,
-                    consented_at=attempt.consented_at or old.consented_at,
-                    host=attempt.host,
-                    renewed_at=0.0,
-                )
-            )
 
     def _show(self, attempt: Attempt, **fields: object) -> None:
         attempt.view = replace(attempt.view, **fields)  # type: ignore[arg-type] # of Flow
@@ -660,7 +534,7 @@ class Logins:
 
     def _end(self, attempt: Attempt, state: FlowState, error: str = "", code: str = "") -> None:
         """Let go of everything that a flow holds."""
-        self._use_up(attempt)
+        self._states.use_up(attempt)
         attempt.pkce = attempt.granted = None
         if attempt.timer is not None:
             attempt.timer.cancel()
@@ -704,8 +578,3 @@ class Logins:
         for number, flow in enumerate(ended):
             if now - flow.expires_at > _KEPT_S or number < len(ended) - _MOST_KEPT:
                 del self._attempts[flow.id]
-
-
-def _differs(old: Identity, new: Identity) -> bool:
-    """Say whether two sign-ins are known to be of different accounts."""
-    return known_identity(old) and known_identity(new) and not same_identity(old, new)

@@ -25,5 +25,6 @@ ANTHROPIC = with_key(
         counts=frozenset({"anthropic"}),
         models_path="/v1/models?limit=1000",
         read_quota=read_anthropic_limits,
+        manage_url="https://console.anthropic.com/settings/keys",
     )
 )

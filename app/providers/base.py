@@ -125,7 +125,9 @@ class Provider:
     renew_lead_s: float = 300.0
     """How long before its expiry a credential is renewed."""
     revoke: Callable[[Credential], Steps[None]] | None = None
-    """Ends the sign-in at the service."""
+    """Ends the sign-in at the service; None where it has no call for that."""
+    manage_url: str = ""
+    """Page of the service on which a person ends a sign-in or deletes a key by hand."""
     shape: Callable[[Asked], Shaped] | None = None
     """Brings a call into the form that the service wants."""
     own_token: re.Pattern[str] | None = None

@@ -102,6 +102,7 @@ def claude(endpoints: ClaudeEndpoints = ENDPOINTS) -> Provider:
         subscription=True,
         renew=ways.renew,
         renew_lead_s=profile.RENEW_LEAD_S,
+        manage_url=profile.MANAGE_URL,
         shape=shape,
         own_token=re.compile(r"sk-ant-oat[\w-]{16,}"),
         shape_own=shape_own,

@@ -141,3 +141,6 @@ CONSENT: Final = Consent(
     ),
 )
 EXTRA_USAGE_URL: Final = "https://claude.ai/settings/usage"
+MANAGE_URL: Final = "https://claude.ai/settings/claude-code"
+"""Where a person revokes single sign-ins. Anthropic documents no call for it, and Claude Code's own
+logout makes none (anthropics/claude-code issues 34198 and 59378, 2026-05)."""

@@ -130,3 +130,5 @@ NOTICE: Final = (
 )
 """Decisions on account safety, 2026-11."""
 USAGE_URL: Final = "https://chatgpt.com/codex/settings/usage"
+MANAGE_URL: Final = "https://chatgpt.com/#settings/Security"
+"""Where a person logs out other devices and programs."""

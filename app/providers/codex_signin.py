@@ -168,6 +168,28 @@ class CodexSignIn:
             now,
         )
 
+    def revoke(self, credential: Credential) -> Steps[None]:
+        """End the sign-in, as ``codex logout`` does.
+
+        Source: openai/codex ``codex-rs/login/src/auth/revoke.rs`` (read 2026-11).
+
+        Raises:
+            UpstreamError: the service did not say that it is ended.
+        """
+        fields: dict[str, Json] = {"token": credential.secret, "token_type_hint": "access_token"}
+        if credential.renewal:
+            fields = {
+                "token": credential.renewal,
+                "token_type_hint": "refresh_token",
+                "client_id": profile.CLIENT_ID,
+            }
+        answered = yield from ask(json_request(f"{self._at.issuer}/oauth/revoke", fields))
+        status = answered.reply.status
+        if not 200 <= status < 300:
+            raise UpstreamError(
+                f"{_TITLE} did not end the sign-in (HTTP {status}).", code="not_revoked"
+            )
+
     def _exchange(self, code: str, verifier: str, redirect: str) -> Steps[Granted]:
         request = form_request(
             self._token_url,

@@ -149,6 +149,9 @@ def copilot(github: GitHub = GITHUB, own_server: Callable[[str], GitHub] = enter
         subscription=True,
         renew=copilot.renew,
         renew_lead_s=_RENEW_LEAD_S,
+        # Ending a grant wants the application's secret; GitHub's call without one is for tokens
+        # that were found exposed, and warns their owner (docs.github.com, read 2026-11).
+        manage_url="https://github.com/settings/applications",
         shape=copilot.shape,
         quota_steps=copilot.quota,
     )

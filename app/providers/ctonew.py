@@ -44,7 +44,7 @@ from app.providers.replies import (
     trouble_with,
 )
 from app.providers.shaping import Asked, Shaped
-from app.providers.signin import SIGN_IN_AGAIN, Consent, SecretSignIn, Steps, ask
+from app.providers.signin import SIGN_IN_AGAIN, Consent, CookiePage, SecretSignIn, Steps, ask
 
 __all__ = ["CHAT_PATH", "CTONEW", "PREFIX", "SCHEME", "ctonew"]
 
@@ -89,7 +89,15 @@ def ctonew(sites: Sites | None = None, *, renew_lead_s: float = 10.0) -> Provide
         hosts=frozenset(urlsplit(base).netloc for base in (here.clerk, here.api)),
         sign_ins={
             "cookie": SecretSignIn(
-                "the cookie __client of clerk.cto.new", lambda typed, _: sign_in_web(here, typed)
+                "the cookie __client of clerk.cto.new",
+                lambda typed, _: sign_in_web(here, typed),
+                CookiePage(
+                    here.page,
+                    "__client",
+                    urlsplit(here.clerk).hostname or "",
+                    f"{here.clerk}/",
+                    mark="__client_uat",
+                ),
             ),
             "cli": SecretSignIn(
                 "the content of ~/.cto/credentials (the command line and Dragoman will then share "
@@ -101,6 +109,8 @@ def ctonew(sites: Sites | None = None, *, renew_lead_s: float = 10.0) -> Provide
         subscription=True,
         renew=lambda credential: renew(here, credential),
         renew_lead_s=renew_lead_s,
+        # Signing out would also end the browser's session, whose cookie it is.
+        manage_url="https://cto.new",
         shape=lambda asked: _shape(here, asked),
         quota_steps=lambda credential: _quota_steps(here, credential),
     )

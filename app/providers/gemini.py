@@ -20,5 +20,6 @@ GEMINI = with_key(
         vendors=frozenset({"gemini"}),
         counts=frozenset({"gemini"}),
         models_path="/v1beta/models?pageSize=1000",
+        manage_url="https://aistudio.google.com/apikey",
     )
 )

@@ -30,5 +30,6 @@ OPENAI = with_key(
         counts=frozenset({"openai_responses"}),
         extras=frozenset({"embeddings", "images", "compact"}),
         read_quota=read_openai_limits,
+        manage_url="https://platform.openai.com/api-keys",
     )
 )

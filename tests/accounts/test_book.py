@@ -9,8 +9,8 @@ from app.accounts.book import AccountBook, check_label
 from app.accounts.vaultstate import Trouble
 from app.errors import AccountError, AppError, RequestError
 from app.providers.credential import Credential, Identity
-from tests.accounts.services import CANARY, CONSENT, KEYED, START, Room, record, refusal
-from tests.fakes.basic import Answered, DictVault, unreachable
+from tests.accounts.services import CANARY, CONSENT, KEYED, START, Room, record
+from tests.fakes.basic import DictVault
 
 
 def configured(label="keyed-1", **changes):
@@ -330,36 +330,14 @@ async def test_twin_is_told_by_the_services_id():
     assert twin("keyed", Identity("id-a")) is None
 
 
-# Logout
-
-
-async def test_logout_revokes_then_deletes():
-    room = await opened(record(), steps=[Answered(200, {}, b"{}")])
-    said = await room.book.logout("web/web-1", room.driver)
-    assert room.sent() == {"token": f"{CANARY}-access-web-1"}
-    assert "revoked and removed" in said
-    assert room.vault.records == {}
-    assert room.account() is None
-
-
-@pytest.mark.parametrize("answer", [refusal(500), unreachable()])
-async def test_logout_deletes_although_it_cannot_revoke(answer):
-    room = await opened(record(), steps=[answer])
-    said = await room.book.logout("web/web-1", room.driver)
-    assert "could not be revoked" in said
-    assert room.vault.records == {}
-
-
-async def test_logout_says_that_a_service_revokes_nothing():
-    room = await opened(record("s", "strict", consent=CONSENT.version))
-    assert "no way to revoke" in await room.book.logout("strict/s", room.driver)
+# Removing
 
 
 async def test_account_that_cannot_be_read_can_be_removed():
     vault = DictVault(record())
     vault.locked = "Locked."
     room = await opened(vault=vault)
-    assert "nothing was revoked" in await room.book.logout("web/web-1", room.driver)
+    await room.book.remove("web/web-1")
     assert vault.records == {}
     assert room.account() is None
 
@@ -369,7 +347,19 @@ async def test_unknown_account_and_one_of_the_settings_are_not_removed():
     room.book.configure([configured()])
     for account_id in ("keyed/keyed-1", "web/none"):
         with pytest.raises(RequestError):
-            await room.book.logout(account_id, room.driver)
+            await room.book.remove(account_id)
+
+
+async def test_label_that_was_chosen_is_free_and_is_one():
+    room = await opened(record())
+    assert room.book.free_label("web", " work ") == "work"
+    with pytest.raises(RequestError) as caught:
+        room.book.free_label("web", "web-1")
+    assert (caught.value.status, caught.value.code) == (409, "label_taken")
+    assert "`dragoman login web --account web-1`" in caught.value.hint
+    with pytest.raises(RequestError) as caught:
+        room.book.free_label("web", "a/b")
+    assert caught.value.code == "invalid_label"
 
 
 async def test_repaired_account_takes_the_place_of_the_one_that_could_not_be_read():

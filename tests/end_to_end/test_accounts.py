@@ -202,6 +202,27 @@ async def test_revoked_sign_in_is_told_and_repaired_by_signing_in(tmp_path):
         assert here.roster.get(CLAUDE).ready
 
 
+async def test_logout_ends_the_sign_in_at_the_service_and_here(tmp_path):
+    async with world(tmp_path) as here:
+        await here.sign_in("codex")
+        (grant,) = here.codex.grants
+        assert await here.desk.logout(CODEX) == "codex/codex-1 was revoked and removed."
+        assert grant.ended == "revoked"
+        assert here.roster.accounts() == ()
+        assert [
+            path for path in here.folder.iterdir() if CODEX.rpartition("/")[2] in path.name
+        ] == []
+
+
+async def test_logout_says_where_to_end_what_has_no_call_for_it(tmp_path):
+    async with world(tmp_path) as here:
+        await here.sign_in()
+        said = await here.desk.logout(CLAUDE)
+        assert "Claude (subscription) names no call that revokes it" in said
+        assert "https://claude.ai/settings/claude-code" in said
+        assert here.roster.accounts() == ()
+
+
 async def test_refusal_of_the_token_endpoint_is_not_repeated(tmp_path):
     async with world(tmp_path) as here:
         await here.sign_in()

@@ -492,7 +492,7 @@ class ChatGptIdentity(Identity):
     def claims(self, call):
         if call.path == "/oauth/authorize":
             return call.query.get("client_id") == self.client_id
-        return call.path == self.token_path or call.path.startswith(
+        return call.path in (self.token_path, "/oauth/revoke") or call.path.startswith(
             ("/api/accounts/deviceauth/", "/backend-api/wham/")
         )
 
@@ -577,16 +577,32 @@ class ChatGptIdentity(Identity):
     def more(self, call):
         if call.path == "/backend-api/wham/usage" and call.method == "GET":
             return self.json(self._usage(self.check(call.headers).person))
-        if call.method != "POST" or not call.path.startswith("/api/accounts/deviceauth/"):
+        own = ("/api/accounts/deviceauth/", "/oauth/revoke")
+        if call.method != "POST" or not call.path.startswith(own):
             raise self.refuse(404, "not_found", "Not found")
         if "application/json" not in call.headers.get("content-type", ""):
             raise self.refuse(400, "invalid_request", "Expected JSON")
+        if call.path == "/oauth/revoke":
+            return self._revoke(call.json)
         if call.path.endswith("/usercode"):
             return self._begin(call.json)
         if call.path.endswith("/token"):
             host = call.headers["host"]
             return self._poll(call.json, f"http://{host}/deviceauth/callback")
         raise self.refuse(404, "not_found", "Not found")
+
+    def _revoke(self, body):
+        """End a sign-in, as openai/codex ``revoke.rs`` asks for it (read 2026-11)."""
+        kind = body.get("token_type_hint")
+        needs = {"token", "token_type_hint", *(("client_id",) if kind == "refresh_token" else ())}
+        if kind not in ("access_token", "refresh_token") or set(body) != needs:
+            raise self.refuse(400, "invalid_request", "Missing or unknown fields")
+        if body.get("client_id", self.client_id) != self.client_id:
+            raise self.refuse(401, "invalid_client", "Unknown client")
+        for grant in self.grants:
+            if body["token"] == (grant.refresh if kind == "refresh_token" else grant.access):
+                self.revoke(grant)
+        return self.json({})  # also for a token that is not known (RFC 7009, 2.2)
 
     def _begin(self, body):
         if not self.device_codes:

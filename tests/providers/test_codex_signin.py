@@ -371,6 +371,36 @@ async def test_a_token_without_renewal_asks_for_a_new_sign_in():
     assert drive.sent == []
 
 
+# Ending it
+
+
+async def test_a_sign_in_is_ended_by_its_refresh_token():
+    async with signing_in() as (service, drive):
+        granted = await drive.sign_in()
+        await drive.run(drive.provider.revoke(granted.credential))
+        assert service.grants[0].ended == "revoked"
+        assert service.holder(granted.credential.secret) == "revoked"
+        error = await refused(drive, drive.provider.renew(granted.credential))
+        assert error.code == SIGN_IN_AGAIN
+
+
+async def test_a_sign_in_without_a_refresh_token_is_ended_by_the_token_itself():
+    async with signing_in() as (service, drive):
+        granted = await drive.sign_in()
+        await drive.run(drive.provider.revoke(replace(granted.credential, renewal="")))
+        assert service.grants[0].ended == "revoked"
+
+
+async def test_a_sign_in_that_is_not_ended_is_told_without_its_token():
+    async with signing_in() as (service, drive):
+        granted = await drive.sign_in()
+        service.client_id = "another"
+        error = await refused(drive, drive.provider.revoke(granted.credential))
+        assert (error.code, "HTTP 401" in error.message) == ("not_revoked", True)
+        assert granted.credential.renewal not in error.text
+        assert service.grants[0].ended == ""
+
+
 async def test_steps_send_to_no_host_but_the_providers():
     assert CODEX.hosts == {"auth.openai.com", "chatgpt.com"}
     async with signing_in() as (_, drive):
