@@ -524,6 +524,12 @@ class Models(_Section):
     retry: Annotated[configrules.Retry, BeforeValidator(_null_is_empty)] = Field(
         default=configrules.Retry(), description="asking again after a passing failure"
     )
+    # New models and prices come out every week, releases of this program do not.
+    registry: bool = Field(
+        default=True,
+        description="false never asks models.dev what is publicly known of models; what is shipped "
+        "counts then",
+    )
     # Other people's code runs only where somebody wrote its name down.
     extensions: tuple[_Text, ...] = Field(
         default=(), description="files with rules and hooks of your own"

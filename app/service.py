@@ -58,12 +58,12 @@ from app.providers import PROVIDERS
 from app.providers.aistudio import SCHEME
 from app.providers.base import Provider
 from app.routing.catalog import Catalog
-from app.routing.snapshot import Snapshot
 from app.server.accounts import account_routes, make_desk
 from app.server.application import Front
 from app.server.caller import Access
 from app.server.dashboard import Dashboard, dashboard_routes
 from app.server.entries import exact_entries, pattern_entries
+from app.server.explain import explain_routes
 from app.server.front import FrontServer
 from app.server.guard import Grant, refuses_bind
 from app.server.health import render_account, render_providers
@@ -73,12 +73,15 @@ from app.server.keys import create_key, list_keys, revoke_key
 from app.server.listen import LOOPBACK, FileBudget, bind, raise_file_limit
 from app.server.live import Live, LogLines
 from app.server.metrics import gauges
-from app.server.models import ModelRow, list_models
+from app.server.modeldesk import ModelDesk, model_routes
+from app.server.models import ModelRow
 from app.server.overview import Overview
 from app.server.pages import page_routes
 from app.server.peer import Prover, default_program_names, default_prover
 from app.server.quota import quota_routes, render_quota
+from app.server.registry import registry_routes
 from app.server.relay import relay_routes
+from app.server.rules import RuleDesk
 from app.server.sessions import Sessions
 from app.server.settings import SettingsDesk
 from app.server.socket import Sockets, socket_routes
@@ -87,6 +90,7 @@ from app.store.opening import Opening
 from app.tasks import cancel_all, spawn
 from app.upstream.client import Client
 from app.upstream.ctonew import with_ctonew
+from app.upstream.publicmodels import PublicModels
 from app.upstream.relay import Relay, relay_labels, with_relay
 from app.watch import Watcher
 
@@ -94,8 +98,6 @@ __all__ = ["ServeOptions", "Service", "register_secrets"]
 
 _log = logging.getLogger("dragoman.service")
 
-_DISCOVERY_EVERY_S = 3_600.0
-"""Model lists change a few times a month; local servers load models more often."""
 _QUOTA_EVERY_S = 300.0
 _STORE_S = 10.0
 """How long a stop waits for a database that is still being opened."""
@@ -136,6 +138,8 @@ class Service:
     inference: Inference = field(init=False)
     client: Client = field(init=False)
     discovery: Discovery = field(init=False)
+    model_desk: ModelDesk = field(init=False)
+    rules: RuleDesk = field(init=False)
     store: Opening = field(init=False)
     overview: Overview = field(init=False)
     sessions: Sessions = field(default_factory=lambda: Sessions(time.monotonic))
@@ -172,7 +176,6 @@ class Service:
     _sockets: list[socket.socket] = field(default_factory=list)
     _server: FrontServer | None = None
     _sockets_open: Sockets | None = None
-    _snapshot: Snapshot = field(default_factory=dict)
     _prices: PriceList = field(default_factory=lambda: PriceList({}))
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _watcher: Watcher | None = None
@@ -185,6 +188,7 @@ class Service:
         own = configured_providers(self.config)
         self._own_providers = set(own)
         self.providers.update(own)
+        self.rules = RuleDesk(self.located, self.providers)
         url = self.config.database.url
         self.ledger = Ledger(
             spill=self.paths.data / "ledger-waiting.jsonl",
@@ -200,8 +204,7 @@ class Service:
             AppError: a non-loopback address without keys.
         """
         accounts, problems = configured_accounts(self.config, self.env, str(self.located.path))
-        if problems:
-            raise ConfigError(problems)
+        routing = self.rules.load(self.config, accounts, problems)
         self.started_at = time.time()
         limit = raise_file_limit()
         hosts = settle.hosts(self.config)
@@ -213,9 +216,8 @@ class Service:
         port = self.config.server.port if self.options.port is None else self.options.port
         self._sockets = bind(port, hosts)
         self.port = self._sockets[0].getsockname()[1]
-        self._snapshot = settle.read_snapshot()
-        self._prices = PriceList(self._snapshot)
         self._build(limit)
+        self.rules.enforce(routing, self.config, self.gateway)
         self.desk.configure(accounts)
         self.instance.publish(self.port)
         if not self.store.done.is_set():
@@ -223,7 +225,7 @@ class Service:
         if self.vault.held_ids():  # else nothing is unlocked, and nobody asked, for no reason
             spawn(self.desk.open(), "vault")
         spawn(self._know_pages(), "accounts of pages")
-        spawn(self._discover_often(), "model lists")
+        spawn(self.model_desk.keep_fresh(), "model lists")
         spawn(self._read_quotas(), "quotas")
         self._watcher = Watcher(self.located.path, self._changed)
         if self.located.path.parent.is_dir():
@@ -240,6 +242,22 @@ class Service:
         self.desk.book.attached = self.relay.accounts
         self.commands = CommandCredentials(run_program(self._child_env()), time.time)
         self.discovery = Discovery(self._fetch, self._fresh, self.dialects)
+        public = PublicModels(
+            self._fetch,
+            self.paths.cache / "models.dev.json",
+            settle.read_snapshot(),
+            changed=self._models_changed,
+            online=lambda: self.config.models.registry,
+        )
+        self._prices = PriceList(public.snapshot)
+        self.model_desk = ModelDesk(
+            self.discovery,
+            public,
+            self.roster,
+            lambda: self.gateway.catalog,
+            lambda model: self._prices.rates(model),
+            changed=self._models_changed,
+        )
         driver = Driver(self._send, time.time)
         self.quota_reader = QuotaReader(self.quotas, driver, self._fresh, time.time)
         self.gateway = Gateway(
@@ -310,6 +328,9 @@ class Service:
             *import_routes(self, self.desk, self.env),
             *account_routes(self, self.desk),
             *usage_routes(self, self.ledger, time.time),
+            *explain_routes(self, lambda body: self.rules.explain(self.gateway, body)),
+            *model_routes(self, self.model_desk),
+            *registry_routes(self, self.model_desk.public.document),
             *dashboard_routes(self, dashboard),
         ]
         pages = page_routes(self, extra)
@@ -440,12 +461,13 @@ class Service:
 
     def _catalog(self) -> Catalog:
         listed = self.discovery.listed(self.roster.accounts())
-        return settle.catalog(self.config, listed, self._snapshot)
+        return settle.catalog(self.config, listed, self.model_desk.public.snapshot)
 
     def _settled(self, outcome: Outcome) -> None:
         self.ledger.note(entry_of(outcome, self._prices.cost, self._is_plan))
         self.served += 1
         self._tell()
+        self.model_desk.noticed(outcome.failure)
         if outcome.failure is not None:
             self.failed += 1
         if _log.isEnabledFor(logging.DEBUG):
@@ -471,14 +493,13 @@ class Service:
 
     # --- model lists ---------------------------------------------------------------------------
 
-    async def _discover_often(self) -> None:
-        while True:
-            await asyncio.sleep(_DISCOVERY_EVERY_S)
-            await self.discover()
-
     async def discover(self) -> None:
         """Read the model lists of all accounts that have none written down."""
-        await self.discovery.read(self.roster.accounts())
+        await self.model_desk.discover()
+
+    def _models_changed(self) -> None:
+        """Put in force what was read of models: names, sizes, prices."""
+        self._prices = PriceList(self.model_desk.public.snapshot)
         self.gateway.catalog = self._catalog()
         self._tell()
 
@@ -496,15 +517,14 @@ class Service:
         try:
             config = load_file(self.located, self.env)
             accounts, problems = configured_accounts(config, self.env, str(self.located.path))
-            if problems:
-                raise ConfigError(problems)
+            routing = await asyncio.to_thread(self.rules.load, config, accounts, problems)
         except ConfigError as error:
             self.problems = tuple(str(problem) for problem in error.problems)
             for problem in self.problems:
                 _log.error("the settings are refused: %s", problem)
             return {"changed": False, "problems": list(self.problems)}
         self.problems = ()
-        if config == self.config:
+        if config == self.config and not config.models.extensions:
             return {"changed": False, "problems": []}
         rebuilt = config.upstream != self.config.upstream
         notes = [
@@ -527,6 +547,7 @@ class Service:
         self._own_providers = set(own)
         self.providers.update(own)
         self.desk.configure(accounts)
+        self.rules.enforce(routing, config, self.gateway)
         self.gateway.low_percent = config.quota.low_percent
         self.gateway.own_sign_in = self._forwarding()
         self.gateway.pacer.written = settle.paces(config)
@@ -575,6 +596,7 @@ class Service:
             },
             "providers": render_providers(scope, self._account_health),
             "keys": self.store.trouble or "ready",
+            "rules": self.rules.health() if grant.who != "key" else {},
             # Problems and warnings name accounts beyond the scope of a client's key.
             "config": self._config_state() if grant.who != "key" else {},
         }
@@ -596,12 +618,12 @@ class Service:
             "path": str(self.located.path),
             "why": self.located.why,
             "problems": list(self.problems),
-            "warnings": list(warnings(self.config, self.env)),
+            "warnings": [*warnings(self.config, self.env), *self.rules.doubts],
         }
 
     def models(self, grant: Grant, *, demo: bool) -> list[ModelRow]:
         """Return the models in the caller's scope; the demo's only while there is no account."""
-        return list_models(self.roster.accounts(), self.gateway.catalog, grant, demo=demo)
+        return self.model_desk.list(grant, demo=demo)
 
     def metrics(self) -> bytes:
         """Return the measures in Prometheus' text form."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from app.accounts.account import Account
@@ -12,6 +13,7 @@ from app.dialects.base import Dialect
 from app.errors import AppError, UpstreamError
 from app.http import HttpReply, HttpRequest, Limits
 from app.providers.base import ModelFacts
+from app.tasks import spawn
 
 __all__ = ["Discovery"]
 
@@ -24,12 +26,13 @@ class Discovery:
     """Reads model lists.
 
     An account whose list cannot be read keeps the list that it had, or what the provider knows
-    without asking.
+    without asking. Of several that want an account's list at once one asks, and all get its answer.
 
     Args:
         fetch: sends a request and returns the whole answer.
         fresh: gives an account a credential that is good now.
         dialects: read the errors of services.
+        clock: seconds that only go forward.
     """
 
     def __init__(
@@ -37,7 +40,11 @@ class Discovery:
         fetch: Callable[[HttpRequest, Limits], Awaitable[HttpReply]],
         fresh: Callable[[Account], Awaitable[Account]],
         dialects: Mapping[DialectName, Dialect],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
+        self._asked_at: dict[str, float] = {}
+        self._running: dict[str, tuple[Account, asyncio.Task[None]]] = {}
         self._fetch = fetch
         self._fresh = fresh
         self._dialects = dialects
@@ -65,10 +72,45 @@ class Discovery:
         ids = {account.id for account in accounts}
         self._listed = {key: rows for key, rows in self._listed.items() if key in ids}
         self._troubles = {}
+        self._asked_at = {}
 
-    async def read(self, accounts: Iterable[Account]) -> None:
-        """Read the lists of all accounts that can be called and have none written down."""
-        await asyncio.gather(*(self._read(account) for account in accounts if _has_list(account)))
+    async def read(self, accounts: Iterable[Account], *, unless_within_s: float = 0.0) -> None:
+        """Read the lists of all accounts that can be called and have none written down.
+
+        Args:
+            accounts: whose lists are wanted.
+            unless_within_s: accounts that were asked so many seconds ago or less are left alone.
+        """
+        tasks = [
+            self._task(account)
+            for account in accounts
+            if _has_list(account) and not self._was_asked(account, unless_within_s)
+        ]
+        # Whoever waits may leave; the others want the answer still.
+        await asyncio.gather(*(asyncio.shield(task) for task in tasks))
+
+    def _was_asked(self, account: Account, within_s: float) -> bool:
+        at = self._asked_at.get(account.id)
+        if at is None or not within_s or account.id in self._running:
+            return False
+        return self._clock() - at < within_s
+
+    def _task(self, account: Account) -> asyncio.Task[None]:
+        """Return what reads an account's list now, begun here or before."""
+        running = self._running.get(account.id)
+        if running is not None and running[0] == account:
+            return running[1]
+        self._asked_at[account.id] = self._clock()
+        task = spawn(self._read(account), f"models of {account.id}")
+        self._running[account.id] = (account, task)
+
+        def ended(done: asyncio.Task[None]) -> None:
+            current = self._running.get(account.id)
+            if current is not None and current[1] is done:
+                del self._running[account.id]
+
+        task.add_done_callback(ended)
+        return task
 
     async def _read(self, account: Account) -> None:
         provider = account.provider

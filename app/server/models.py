@@ -1,17 +1,28 @@
-"""The model list in the shapes that clients expect."""
+"""The models that a caller can use now, in the shapes that clients expect.
+
+What is told of a model is merged from four places: the service's own list (that it is there, its
+name, its sizes), the public registry and the shipped snapshot (sizes, modalities, reasoning, prices,
+release), and the user's settings, which win.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from app.accounts.account import Account
+from app.accounts.roster import AccountState
 from app.canonical.parts import Json, JsonObject
+from app.ledger.price import Rates
 from app.routing.catalog import Catalog
+from app.routing.snapshot import find
 from app.server.guard import Grant
+from app.upstream.modelsdev import Registry
 
-__all__ = ["ModelRow", "list_models", "render_models"]
+__all__ = ["Facts", "ModelRow", "list_models", "render_models"]
+
+_READY = AccountState("ready")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,48 +39,152 @@ class ModelRow:
     """Epoch seconds of the model's release; 0 when not known."""
     context: int | None = None
     max_output: int | None = None
+    upstream: str = ""
+    """The service's own name for it."""
+    dialect: str = ""
+    """Which dialect the service speaks best for it."""
+    reads: tuple[str, ...] = ()
+    """Of text, image, audio, video, pdf; empty when not known, as is the next."""
+    writes: tuple[str, ...] = ()
+    reasoning: bool | None = None
+    tools: bool | None = None
+    rates: Rates = field(default_factory=Rates)
+    """List prices."""
+    until: float | None = None
+    """Epoch seconds until which every account that has it is left alone; None: one can be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known beside the catalog."""
+
+    state: Callable[[Account, str], AccountState] = lambda _account, _model: _READY
+    """How an account is for a model (the upstream's name) now."""
+    registry: Registry = field(default_factory=Registry)
+    rates: Callable[[str], Rates] = lambda _model: Rates()
+    """Returns a model's list prices (the upstream's name)."""
 
 
 def list_models(
-    accounts: Sequence[Account], catalog: Catalog, grant: Grant, *, demo: bool
+    accounts: Sequence[Account],
+    catalog: Catalog,
+    grant: Grant,
+    *,
+    demo: bool,
+    facts: Facts | None = None,
 ) -> list[ModelRow]:
-    """Return the models in the caller's scope; the demo's only while there is no account.
+    """Return the models in the caller's scope that can be used now.
+
+    An account that somebody has to look after first (signed out, refused, switched off) lists
+    nothing. One that only cools down lists its models still: it answers again by itself. The
+    demo's models are there only while there is no account.
 
     Args:
         accounts: all accounts.
         catalog: what is known of models.
         grant: the caller's scope.
         demo: list the demo's models in any case.
+        facts: what is known beside.
     """
+    facts = facts or Facts()
     rows: dict[str, ModelRow] = {}
     real = any(not account.provider.demo for account in accounts)
     for account in accounts:
-        if not account.enabled or (account.provider.demo and real and not demo):
+        if not account.ready or (account.provider.demo and real and not demo):
             continue
         for public, upstream in catalog.names(account).items():
             if not grant.allows(account.provider.id, public, account.id):
                 continue
-            row = rows.get(public)
-            label = (account.label,) if grant.key is None else ()
-            if row is not None:
-                rows[public] = replace(row, accounts=row.accounts + label)
+            state = facts.state(account, upstream)
+            if state.health not in ("ready", "cooling"):
                 continue
-            facts = catalog.facts(account, upstream)
-            profile = catalog.profile(account, public, upstream)
-            rows[public] = ModelRow(
-                public,
-                account.provider.id,
-                label,
-                (facts.name if facts is not None else None) or "",
-                0,
-                profile.context,
-                profile.max_output,
+            until = None if state.health == "ready" or state.soft else state.until
+            label = (account.label,) if grant.key is None else ()
+            row = rows.get(public)
+            rows[public] = (
+                _row(account, public, upstream, catalog, facts, label, until)
+                if row is None
+                else replace(row, accounts=row.accounts + label, until=_sooner(row.until, until))
             )
-    for alias, target in catalog.aliases.items():
-        found = rows.get(target)
-        if found is not None and alias not in rows:
-            rows[alias] = replace(found, id=alias)
-    return list(rows.values())
+    return [*rows.values(), *_named(rows, catalog)]
+
+
+def _sooner(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else min(one, other)
+
+
+def _row(
+    account: Account,
+    public: str,
+    upstream: str,
+    catalog: Catalog,
+    facts: Facts,
+    label: tuple[str, ...],
+    until: float | None,
+) -> ModelRow:
+    provider = account.provider
+    listed = catalog.facts(account, upstream)
+    profile = catalog.profile(account, public, upstream)
+    known = find(catalog.snapshot, upstream)
+    reads: frozenset[str] = frozenset() if known is None else known.input
+    if reads and profile.images != ("image" in reads):  # the service's list, or the settings
+        reads = reads | {"image"} if profile.images else reads - {"image"}
+    reasoning = None if known is None else known.reasoning
+    if profile.reasoning != "unknown":
+        reasoning = profile.reasoning != "none"
+    title = (listed.name if listed is not None else None) or facts.registry.title(upstream)
+    return ModelRow(
+        public,
+        provider.id,
+        label,
+        title,
+        facts.registry.released_at(upstream),
+        profile.context,
+        profile.max_output,
+        upstream,
+        provider.dialect_for(upstream, provider.dialects[0], listed),
+        tuple(sorted(reads)),
+        () if known is None else tuple(sorted(known.output)),
+        reasoning,
+        profile.tools,
+        facts.rates(upstream),
+        until,
+    )
+
+
+def _named(rows: Mapping[str, ModelRow], catalog: Catalog) -> Iterator[ModelRow]:
+    """Yield aliases and chains that lead to a model of the list."""
+    seen = set(rows)
+    for alias in catalog.aliases:
+        row = _target(alias, rows, catalog.aliases)
+        if row is not None and alias not in seen:
+            seen.add(alias)
+            yield replace(row, id=alias)
+    for chain, models in catalog.chains.items():
+        found = [
+            row for name in models if (row := _target(name, rows, catalog.aliases)) is not None
+        ]
+        if found and chain not in seen:
+            seen.add(chain)
+            # Whoever waits for one of a chain's models is served by the next.
+            until = None if any(row.until is None for row in found) else found[0].until
+            yield replace(found[0], id=chain, display_name=chain, until=until)
+
+
+def _target(name: str, rows: Mapping[str, ModelRow], aliases: Mapping[str, str]) -> ModelRow | None:
+    """Return the model that a name of the settings means, in any form in which it may stand."""
+    for _ in range(len(aliases) + 1):  # aliases of aliases, but no circle
+        name = name.partition("(")[0]  # reasoning: model(high)
+        if (row := rows.get(name)) is not None:
+            return row
+        if name in aliases:
+            name = aliases[name]
+            continue
+        _, slash, name = name.partition("/")  # provider/model, provider/label/model
+        while slash and name not in rows and "/" in name:
+            name = name.partition("/")[2]
+        return rows.get(name) if slash else None
+    return None
 
 
 def render_models(rows: Sequence[ModelRow], form: str, *, single: bool = False) -> JsonObject:
@@ -101,10 +216,31 @@ def _openai(rows: Sequence[ModelRow], single: bool) -> JsonObject:
             model["max_input_tokens"] = row.context
         if row.max_output is not None:
             model["max_tokens"] = row.max_output
-        if row.accounts:
-            model["x_dragoman"] = {"accounts": list(row.accounts)}
+        if extra := _extra(row):
+            model["x_dragoman"] = extra
         data.append(model)
     return _one(data) if single else {"object": "list", "data": data}
+
+
+def _extra(row: ModelRow) -> JsonObject:
+    """Return what no client's own types have; what is not known is left out."""
+    rates = row.rates
+    prices = {
+        "input": rates.input,
+        "cache_read": rates.cache_read,
+        "cache_write": rates.cache_write,
+        "output": rates.output,
+    }
+    found: dict[str, Json] = {
+        "accounts": list(row.accounts),
+        "reads": list(row.reads),
+        "writes": list(row.writes),
+        "reasoning": row.reasoning,
+        "tools": row.tools,
+        "prices": {name: price for name, price in prices.items() if price is not None},
+        "cooling_until": row.until,
+    }
+    return {name: value for name, value in found.items() if value not in (None, [], {})}
 
 
 def _anthropic(rows: Sequence[ModelRow], single: bool) -> JsonObject:
