@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from typing import Protocol, TypeAlias
@@ -20,6 +21,9 @@ from app.gateway.status import Status
 __all__ = ["Bridge", "Command", "Program"]
 
 _log = logging.getLogger("dragoman.desktop")
+
+_SLEPT_S = 30.0
+"""A look that comes this late was not kept waiting by a busy loop."""
 
 Command: TypeAlias = Callable[[str], Awaitable[str]]
 """Carries an action out on what the target names; see ``menu.Action``. What it returns depends on
@@ -47,6 +51,15 @@ class Program(Protocol):
         """Call ``show`` when a second start asks this one to show itself; it returns at once."""
         ...
 
+    @property
+    def grace_s(self) -> float:
+        """Return how long a stop waits for running answers, in seconds."""
+        ...
+
+    def woke(self) -> None:
+        """Look at everything anew: the computer has slept."""
+        ...
+
     def stop(self) -> None:
         """Begin to shut down."""
         ...
@@ -60,14 +73,23 @@ class Bridge:
         interval_s: shortest time between two snapshots.
         refresh_s: a snapshot is looked at this often without a change being told: what depends on
             the time alone, like a window of quota that begins anew, is told by nobody.
+        now: epoch seconds. A sleep of the computer is seen by it: where the loop's clock stands
+            still meanwhile (Linux, macOS) the two have come apart, elsewhere the look is late.
     """
 
     def __init__(
-        self, publish: Callable[[Status], None], *, interval_s: float = 1.0, refresh_s: float = 60.0
+        self,
+        publish: Callable[[Status], None],
+        *,
+        interval_s: float = 1.0,
+        refresh_s: float = 60.0,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._publish = publish
         self._interval_s = interval_s
         self._refresh_s = refresh_s
+        self._now = now
+        self._now_at = 0.0
         self._program: Program | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._unsubscribe: Callable[[], None] | None = None
@@ -80,7 +102,7 @@ class Bridge:
         """Begin to follow a program; called on its loop, once it listens."""
         self._loop = asyncio.get_running_loop() if loop is None else loop
         self._program = program
-        self._last_at = self._loop.time()
+        self._last_at, self._now_at = self._loop.time(), self._now()
         self._show()
         self._unsubscribe = program.subscribe(self._changed)
 
@@ -97,6 +119,12 @@ class Bridge:
         """What the program carries out; from any thread."""
         program = self._program
         return frozenset() if program is None else frozenset(program.commands)
+
+    @property
+    def grace_s(self) -> float:
+        """How long a stop waits for running answers; from any thread."""
+        program = self._program
+        return 0.0 if program is None else program.grace_s
 
     def call(self, name: str, target: str = "") -> Future[str]:
         """Have the program carry an action out; from any thread.
@@ -155,8 +183,12 @@ class Bridge:
         loop, program = self._loop, self._program
         if loop is None or program is None:
             return
-        self._last_at = loop.time()
+        slept = self._has_slept(loop.time())
+        self._last_at, self._now_at = loop.time(), self._now()
         self._wait_until(self._last_at + self._refresh_s)
+        if slept:
+            _log.info("the computer has slept")
+            program.woke()
         status = program.status()
         if status != self._last:
             self._last = status
@@ -164,6 +196,11 @@ class Bridge:
                 self._publish(status)
             except Exception:  # the desktop's fault must not become the proxy's
                 _log.exception("the desktop could not take the new status")
+
+    def _has_slept(self, at: float) -> bool:
+        """Say whether more time has passed since the last look than there was to wait."""
+        passed = max(at - self._last_at, self._now() - self._now_at)
+        return passed > self._refresh_s + _SLEPT_S
 
 
 async def _awaited(command: Command, target: str) -> str:

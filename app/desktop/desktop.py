@@ -17,14 +17,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from app import __version__
 from app.desktop import autostart, preferences
+from app.desktop.about import find_commit
 from app.desktop.bridge import Bridge
 from app.desktop.clipboard import Copier
 from app.desktop.icons import Look, Theme
-from app.desktop.menu import Action, ActionName, Offer, build_menu, describe_line
+from app.desktop.menu import Action, ActionName, Offer, build_menu, count_answers, describe_line
 from app.desktop.notify import KINDS, Notice, Notifier, decide
-from app.desktop.preferences import Preferences
 from app.desktop.tray import Face
 from app.desktop.windows import Page, Windows
 from app.errors import AppError
@@ -46,8 +48,13 @@ _IN_WINDOWS: Mapping[ActionName, tuple[str, str]] = {
     "sign_in": ("sign-in", "Sign in"),
     "logs": ("dashboard", "Dragoman"),
     "help": ("dashboard", "Dragoman"),
+    "welcome": ("welcome", "Welcome to Dragoman"),
 }
 """Actions whose command returns an address: name of the window and its title."""
+
+_SIZE = (1000, 720)
+_SIZES: Mapping[str, tuple[int, int]] = {"welcome": (760, 680)}
+"""Width and height of windows that are smaller than others."""
 
 _OF_ACCOUNTS = ("pause_account", "resume_account", "refresh", "sign_in", "sign_out", "primary")
 
@@ -95,6 +102,11 @@ class Desktop:
         self._told: frozenset[str] = frozenset()
         self._first = True
         self._acted: dict[str, float] = {}
+        self._greeting = False
+        """The first steps are shown for the first time."""
+        self._ending = ""
+        """Why the program is about to end; empty while it is not."""
+        self._commit = find_commit()
         self._notifier = parts.make_notifier(self.perform)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
@@ -178,9 +190,34 @@ class Desktop:
         notices, self._told = decide(before, status, self._told, acted, now, self._moment(now))
         await self._look_at_switch(now)
         self._show(self.face())
+        self._greet(status)
         for notice in notices:
             if notice.kind not in self._preferences.muted:
-                await self._notifier.send(notice)
+                await self._notifier.send(self._possible(notice))
+
+    def _possible(self, notice: Notice) -> Notice:
+        """Return a notice without the button that nothing here can follow."""
+        if notice.action is None or notice.action.name in self._actions():
+            return notice
+        return replace(notice, action=None, button="")
+
+    def _greet(self, status: Status) -> None:
+        """Show the first steps, once in the life of an installation.
+
+        Who has an account has found the way; who has just signed in to the computer did not ask.
+        """
+        if self._preferences.welcomed or "welcome" not in self.bridge.actions:
+            return
+        if not status.address or os.environ.get(autostart.MARK):
+            return
+        self._prefer(welcomed=True)
+        if not status.accounts:
+            self._greeting = True
+            self.perform(Action("welcome"))
+
+    def _prefer(self, **changes: Any) -> None:
+        self._preferences = msgspec.structs.replace(self._preferences, **changes)
+        preferences.save(self._parts.preferences_file, self._preferences)
 
     def tell(self, text: str, title: str = "Dragoman") -> None:
         """Answer something that the user did, or say why it all ends; from any thread."""
@@ -200,6 +237,8 @@ class Desktop:
     def face(self) -> Face:
         """Return what the tray shows now."""
         status = self._status
+        if self._ending and status.state != "stopped":
+            status = replace(status, state="paused", reason=self._ending)
         look = Look.of(status.state, self._parts.theme, status.left_percent)
         menu = build_menu(status, self._offer())
         return Face(look, f"Dragoman: {describe_line(status)}", menu)
@@ -207,21 +246,26 @@ class Desktop:
     def _moment(self, now: float) -> Callable[[float], str]:
         return self._parts.moment or (lambda at: _local(at, now))
 
-    def _offer(self) -> Offer:
+    def _actions(self) -> frozenset[Any]:
         actions: set[Any] = {*self.bridge.actions, "quit", "notifications"}
-        if self._parts.copy is None:
+        if self._parts.copy is not None:
+            actions |= {"copy_address", "copy_code"}
+        elif "dashboard" not in actions:
             actions.discard("new_key")  # it is shown once only, so there must be a place for it
-        else:
-            actions.add("copy_address")
-        switch, muted = self._parts.switch, self._preferences.muted
-        if switch is not None:
+        if self._parts.switch is not None:
             actions.add("autostart")
+        return frozenset(actions)
+
+    def _offer(self) -> Offer:
+        switch, muted = self._parts.switch, self._preferences.muted
         blocked = switch is not None and self._switch == "blocked"
         return Offer(
-            actions=frozenset(actions),
+            actions=self._actions(),
             autostart=self._switch == "on",
             autostart_blocked=f"off in {switch.where}" if switch is not None and blocked else "",
             notifications=tuple((kind, text, kind not in muted) for kind, text in KINDS.items()),
+            commit=self._commit,
+            grace_s=self.bridge.grace_s,
             moment=self._moment(self._parts.now()),
         )
 
@@ -246,12 +290,14 @@ class Desktop:
                     self._finish()
                 case "copy_address":
                     await self._copy(self._status.address)
+                case "copy_code":
+                    await self._copy(action.target)
+                case "new_key" if self._parts.copy is None:
+                    await self._command(Action("dashboard", "keys"))
                 case "autostart":
                     await self._set_switch(action.target)
                 case "notifications":
-                    muted = self._preferences.muted ^ {action.target}
-                    self._preferences = Preferences(muted=muted)
-                    preferences.save(self._parts.preferences_file, self._preferences)
+                    self._prefer(muted=self._preferences.muted ^ {action.target})
                     self._show(self.face())
                 case _:
                     await self._command(action)
@@ -273,7 +319,8 @@ class Desktop:
             self.bridge.refresh()
         if action.name in _IN_WINDOWS and result:
             name, title = _IN_WINDOWS[action.name]
-            page = Page(result, title, self._parts.storage / name)
+            width, height = _SIZES.get(name, _SIZE)
+            page = Page(result, title, self._parts.storage / name, width, height)
             await asyncio.to_thread(self._parts.windows.open, name, page)
         elif action.name == "new_key":
             await self._copy(result)
@@ -307,16 +354,21 @@ class Desktop:
         self._begin(self._finishing())
 
     async def _finishing(self) -> None:
-        if self._status.state != "stopped":
-            reason = "Finishing what runs, then Dragoman ends."
-            self._status = replace(self._status, state="paused", reason=reason)
+        running = self._status.running
+        wait_s = self.bridge.grace_s
+        self._ending = "Dragoman ends."
+        if running:
+            self._ending = f"It ends after {count_answers(running)}, in {wait_s:.0f} s at most."
         self._show(self.face())
+        if running:
+            await self._notifier.send(Notice("answer", "", "Dragoman", self._ending))
 
     def alone(self) -> None:
         """Say that no panel shows the icon, and open the dashboard in its place."""
         where = self._status.address
         self._parts.say(f"This desktop shows no tray icons; Dragoman runs without, at {where}.")
-        if "dashboard" in self.bridge.actions and not os.environ.get(autostart.MARK):
+        unasked = self._greeting or os.environ.get(autostart.MARK)
+        if "dashboard" in self.bridge.actions and not unasked:
             self.perform(Action("dashboard"))
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "Offer",
     "Separator",
     "build_menu",
+    "count_answers",
     "describe_left",
     "describe_line",
     "short",
@@ -32,6 +33,7 @@ ActionName: TypeAlias = Literal[
     "add_account",
     "autostart",
     "copy_address",
+    "copy_code",
     "dashboard",
     "default_model",
     "help",
@@ -47,6 +49,8 @@ ActionName: TypeAlias = Literal[
     "resume_account",
     "sign_in",
     "sign_out",
+    "take_over",
+    "welcome",
 ]
 
 LISTED = 15
@@ -62,7 +66,9 @@ class Action:
     ``target`` by name: an account's id (``primary``, ``pause_account``, ``resume_account``,
     ``refresh``, ``sign_in``, ``sign_out``); a provider's id (``add_account``); a model's name or
     empty for none (``default_model``); a section of the dashboard or empty (``dashboard``); ``on``
-    or ``off`` (``autostart``); a kind of notification (``notifications``, which toggles it).
+    or ``off`` (``autostart``); a kind of notification (``notifications``, which toggles it); the
+    code to type (``copy_code``, of a notification). ``welcome`` shows the first steps, and
+    ``take_over`` is in the menu of an icon that only offers to (``takeover``).
     """
 
     name: ActionName
@@ -110,6 +116,10 @@ class Offer:
     """Why it does not although it is switched on: the system's own switch."""
     notifications: tuple[tuple[str, str, bool], ...] = ()
     """Kind, text and whether it is on, of each kind of notification."""
+    commit: str = ""
+    """What this program was built from; empty where nobody knows."""
+    grace_s: float = 0.0
+    """How long a stop waits for running answers, in seconds."""
     moment: Callable[[float], str] = field(default=str, compare=False)
     """Returns the text of a time in epoch seconds, as people of this place write it."""
 
@@ -124,9 +134,9 @@ def build_menu(status: Status, offer: Offer) -> tuple[Entry, ...]:
         [
             *_click(offer, "Logs", "logs"),
             *_click(offer, "Help", "help"),
-            Item("About", children=(Item(f"Dragoman {status.version}"), Item("MIT licence"))),
+            Item("About", children=_about(status, offer)),
         ],
-        _click(offer, _quit_text(status), "quit"),
+        _click(offer, _quit_text(status, offer), "quit"),
     )
     entries: list[Entry] = []
     for group in groups:
@@ -146,8 +156,7 @@ def describe_line(status: Status) -> str:
         case "paused":
             return f"Paused at {where}" if where else "Paused"
         case "working":
-            answers = "1 answer" if status.running == 1 else f"{status.running} answers"
-            return f"{answers} running at {where}"
+            return f"{count_answers(status.running)} running at {where}"
         case "attention":
             return f"Needs attention, at {where}" if where else "Needs attention"
         case "running":
@@ -339,11 +348,20 @@ def _settings(offer: Offer) -> Iterator[Entry]:
         yield Item("Notifications", children=switches)
 
 
-def _quit_text(status: Status) -> str:
+def _about(status: Status, offer: Offer) -> tuple[Entry, ...]:
+    commit = [Item(short(f"Commit {offer.commit}"))] if offer.commit else []
+    return (Item(f"Dragoman {status.version}"), *commit, Item("MIT licence"))
+
+
+def _quit_text(status: Status, offer: Offer) -> str:
     if not status.running:
         return "Quit"
-    answers = "1 answer" if status.running == 1 else f"{status.running} answers"
-    return f"Quit (waits for {answers})"
+    return f"Quit (waits {offer.grace_s:.0f} s at most for {count_answers(status.running)})"
+
+
+def count_answers(count: int) -> str:
+    """Return a number of answers in words."""
+    return "1 answer" if count == 1 else f"{count} answers"
 
 
 def _click(offer: Offer, text: str, name: ActionName, target: str = "") -> list[Entry]:

@@ -115,7 +115,14 @@ def _about_account(
             "Show accounts",
         )
     elif was_out and account.health == "ready" and not account.spent:
-        yield Notice("back", f"back {account.id}", f"{name} is back", "It answers again.")
+        yield Notice(
+            "back",
+            f"back {account.id}",
+            f"{name} is back",
+            "It answers again.",
+            Action("dashboard", "accounts"),
+            "Show accounts",
+        )
     elif not is_out:
         for window in account.windows:
             if _is_low(window):
@@ -153,6 +160,8 @@ def _about_codes(after: Status) -> Iterator[Notice]:
                 _code_key(pending.id, pending.user_code),
                 f"Sign in to {pending.title}",
                 f"Type {pending.user_code} at {pending.url}",
+                Action("copy_code", pending.user_code),
+                "Copy the code",
             )
 
 

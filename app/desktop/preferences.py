@@ -19,6 +19,8 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
 
     muted: frozenset[str] = frozenset()
     """Kinds of notification that are switched off; see ``notify.KINDS``."""
+    welcomed: bool = False
+    """The first steps were shown."""
 
 
 def load(file: Path) -> Preferences:

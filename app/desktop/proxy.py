@@ -11,6 +11,7 @@ from app.configfile import edit_keys
 from app.desktop.bridge import Command
 from app.gateway.status import Status
 from app.service import Service
+from app.tasks import spawn
 
 __all__ = ["Proxy"]
 
@@ -49,6 +50,7 @@ class Proxy:
             "add_account": self._sign_in,
             "logs": self._logs,
             "help": self._help,
+            "welcome": self._welcome,
             "default_model": self._default_model,
             **(more or {}),
         }
@@ -66,6 +68,19 @@ class Proxy:
     def on_show(self, show: Callable[[], None]) -> None:
         """Take what shows the dashboard, for a second start of the program."""
         self._service.show = show
+
+    @property
+    def grace_s(self) -> float:
+        """How long a stop waits for running answers, in seconds."""
+        return self._service.grace_s
+
+    def woke(self) -> None:
+        """Follow a sleep of the computer: sign-ins, connections and quota are of before it."""
+        service = self._service
+        service.client.drop_idle()
+        service.desk.refresher.woke()
+        if service.config.quota.ask:
+            spawn(service.quota_reader.read(service.roster.accounts()), "quotas after a sleep")
 
     def stop(self) -> None:
         """Begin to shut down."""
@@ -128,6 +143,9 @@ class Proxy:
 
     async def _help(self, _target: str) -> str:
         return self._service.dashboard_address("help")
+
+    async def _welcome(self, _target: str) -> str:
+        return self._service.dashboard_address("welcome")
 
     async def _default_model(self, name: str) -> str:
         await asyncio.to_thread(

@@ -1,9 +1,11 @@
 """The client of all services: one call in, one answer out, every failure an ``UpstreamError``.
 
-Direct calls go over ``pool`` without building httpx's objects; calls through a proxy, and all of
-them with ``transport: httpx``, go over httpx's own transport (``stock``, imported at first need).
-Redirects are never followed, cookies never kept, nothing is read from the environment but the
-choice of proxy.
+``send`` is for the exchange, ``fetch`` for control calls. Direct calls of the exchange go over
+``pool`` without building httpx's objects (``transport`` says why). Control calls go through an
+``httpx.AsyncClient`` over the same pool; calls through a proxy, and all of them with
+``transport: httpx``, go over httpx's own transport (``calls``, imported at first need). Redirects
+are never followed, cookies never kept, no headers added but those of the connection, and nothing is
+read from the environment but the choice of proxy.
 """
 
 from __future__ import annotations
@@ -22,23 +24,22 @@ from app.http import HttpReply, HttpRequest, Limits, StreamedReply
 from app.upstream import failures, proxies
 from app.upstream.decode import MAX_CHUNK_BYTES, Decoded, open_decoder
 from app.upstream.pool import Origin, Pool
-from app.upstream.wire import OUR_FIELDS
+from app.upstream.wire import BODILESS, OUR_FIELDS
 
 if TYPE_CHECKING:
-    from app.upstream.stock import StockAnswer, Transport
+    from app.upstream.calls import HttpxAnswer, Line, Transport
     from app.upstream.wire import Answer
 
 __all__ = ["Client", "ClientSettings", "Way"]
 
-_STOCK = "app.upstream.stock"
+_CALLS = "app.upstream.calls"
 _MAX_TARGETS = 512
-_MAX_TRANSPORTS = 16
+_MAX_LINES = 16
 _ENVIRONMENT_S = 60.0
 """Seconds for which the proxies of environment and system hold; people change networks."""
 _HOST = re.compile(r"[a-z0-9_.\-]+|[0-9a-f:.]+(%[a-z0-9_.\-]+)?")
 _METHOD = re.compile(r"[A-Z]+")
 _OUR_LENGTHS = frozenset(map(len, OUR_FIELDS))
-_BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class _Target:
 
     origin: Origin
     local: bool
+    path: str
+    """Path and query."""
     rest: str
 
 
@@ -109,7 +112,7 @@ class Client:
             self._own = None
         self._pool = Pool(ca_file=self._settings.ca_file, own=self._own)
         self._targets: dict[str, _Target] = {}
-        self._stock: dict[str | None, Transport] = {}
+        self._lines: dict[str | None, Line] = {}
         self._read_environment = environment
         self._environment: proxies.Environment | None = None
         self._environment_until = 0.0
@@ -131,22 +134,17 @@ class Client:
         Raises:
             UpstreamError: with the codes of ``app.upstream.failures``.
         """
-        target = self._targets.get(request.url)
-        if target is None:
-            target = self._add_target(request.url)
-        origin = target.origin
-        if self._own is not None and self._own(origin.host, origin.port):
-            raise failures.self_target(origin.label)
-        answer: Answer | StockAnswer
+        target = self._find(request.url)
         route = await self._route(target, proxy)
+        answer: Answer | HttpxAnswer
         if route is None and self._settings.transport == "fast" and self._transport is None:
             head = _render_head(request, target)
             answer = await self._pool.open(
-                origin, head, request.body, limits, head_only=request.method == "HEAD"
+                target.origin, head, request.body, limits, head_only=request.method == "HEAD"
             )
         else:
-            answer = await self._open_stock(request, origin.label, limits, route)
-        return await _reply(answer, origin.label, limits, bodiless=request.method == "HEAD")
+            answer = await self._call(request, target, limits, route, control=False)
+        return await _reply(answer, target.origin.label, limits, bodiless=request.method == "HEAD")
 
     async def fetch(
         self, request: HttpRequest, limits: Limits, *, proxy: str | None = None
@@ -156,7 +154,10 @@ class Client:
         Raises:
             UpstreamError: as ``send``, and ``upstream_too_large`` beyond ``limits.max_body_bytes``.
         """
-        reply = await self.send(request, limits, proxy=proxy)
+        target = self._find(request.url)
+        route = await self._route(target, proxy)
+        answer = await self._call(request, target, limits, route, control=True)
+        reply = await _reply(answer, target.origin.label, limits, bodiless=request.method == "HEAD")
         try:
             body = await reply.read(limits.max_body_bytes)
         finally:
@@ -177,24 +178,42 @@ class Client:
         origin = self._pool.origin(scheme, host, port)
         if self._own is not None and self._own(host, port):
             raise failures.self_target(origin.label)
-        target = _Target(origin, proxies.is_local(host), "")
+        target = _Target(origin, proxies.is_local(host), "", "")
         return Way(await self._route(target, proxy), await self._pool.context())
+
+    def drop_idle(self) -> None:
+        """Close connections that nothing runs on; the next call opens a new one."""
+        self._pool.drop_idle()
 
     async def aclose(self) -> None:
         """Close all connections; answers still being read fail with ``upstream_closed``."""
         self._closed = True
         await self._pool.aclose()
-        while self._stock:
-            _, transport = self._stock.popitem()
-            await transport.aclose()
+        while self._lines:
+            _, line = self._lines.popitem()
+            await line.aclose()
         if self._transport is not None:
             await self._transport.aclose()
+
+    def _find(self, url: str) -> _Target:
+        """Return what a URL comes to.
+
+        Raises:
+            UpstreamError: it is no such URL, or one of ours.
+        """
+        target = self._targets.get(url)
+        if target is None:
+            target = self._add_target(url)
+        origin = target.origin
+        if self._own is not None and self._own(origin.host, origin.port):
+            raise failures.self_target(origin.label)
+        return target
 
     def _add_target(self, url: str) -> _Target:
         scheme, host, port, path = _parse_url(url)
         origin = self._pool.origin(scheme, host, port)
         rest = f" {path} HTTP/1.1\r\nHost: {origin.authority}\r\n"
-        target = _Target(origin, proxies.is_local(host), rest)
+        target = _Target(origin, proxies.is_local(host), path, rest)
         if len(self._targets) >= _MAX_TARGETS:
             self._targets.clear()
         self._targets[url] = target
@@ -224,23 +243,37 @@ class Client:
             found = await asyncio.to_thread(environment.choose, *key)
         return None if found is None else proxies.parse_proxy(found)
 
-    async def _open_stock(
-        self, request: HttpRequest, host: str, limits: Limits, proxy: str | None
-    ) -> StockAnswer:
-        """Send over httpx's transport for this proxy, or over the one given."""
+    async def _call(
+        self,
+        request: HttpRequest,
+        target: _Target,
+        limits: Limits,
+        route: str | None,
+        *,
+        control: bool,
+    ) -> HttpxAnswer:
+        """Send with httpx: through this proxy, directly, or over the transport given."""
         if self._closed:
-            raise failures.closed(host, "because Dragoman is stopping")
-        if _STOCK not in sys.modules:
-            await asyncio.to_thread(importlib.import_module, _STOCK)
-        from app.upstream import stock
+            raise failures.closed(target.origin.label, "because Dragoman is stopping")
+        if _CALLS not in sys.modules:
+            await asyncio.to_thread(importlib.import_module, _CALLS)
+        from app.upstream import calls
+        from app.upstream.transport import FastTransport
 
-        transport = self._transport or self._stock.get(proxy)
-        if transport is None:
-            context = await self._pool.context()
-            while len(self._stock) >= _MAX_TRANSPORTS:
-                await self._stock.pop(next(iter(self._stock))).aclose()
-            transport = self._stock[proxy] = stock.make_transport(proxy, context)
-        return await stock.open_stock(transport, request, host, limits)
+        given = self._transport
+        fast = given is None and route is None and self._settings.transport == "fast"
+        context = None if fast or given is not None else await self._pool.context()
+        key = None if given is not None else route
+        line = self._lines.get(key)
+        if line is None:
+            if context is not None:
+                given = calls.make_transport(route, context)
+            line = self._lines[key] = calls.open_line(given or FastTransport(self._pool))
+            while len(self._lines) > _MAX_LINES:
+                await self._lines.pop(next(iter(self._lines))).aclose()
+        send = line.control if control else line.stream
+        path = target.path if route is None else None
+        return await calls.open_call(send, request, target.origin, path, limits)
 
 
 def _parse_url(url: str) -> tuple[str, str, int, str]:
@@ -286,7 +319,7 @@ def _render_head(request: HttpRequest, target: _Target) -> bytes:
         if len(name) not in _OUR_LENGTHS or name.lower() not in OUR_FIELDS
     ]
     body = request.body
-    if body or request.method not in _BODILESS:
+    if body or request.method not in BODILESS:
         fields.append(f"Content-Length: {len(body)}\r\n")
     block = "".join(fields)
     count = len(fields)
@@ -305,7 +338,7 @@ def _render_head(request: HttpRequest, target: _Target) -> bytes:
 
 
 async def _reply(
-    answer: Answer | StockAnswer, host: str, limits: Limits, *, bodiless: bool
+    answer: Answer | HttpxAnswer, host: str, limits: Limits, *, bodiless: bool
 ) -> StreamedReply:
     """Return an answer as the rest of the program sees it, content codings taken off."""
     headers: list[tuple[str, str]] = []

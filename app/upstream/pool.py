@@ -256,6 +256,13 @@ class Pool:
         if oldest < now:
             self._sweeper = loop.call_at(oldest + IDLE_S, self.sweep)
 
+    def drop_idle(self) -> None:
+        """Close what is idle: after a sleep of the computer nobody at the other end knows it."""
+        for connection, origin in list(self._places.items()):
+            if origin is not None and connection in origin.idle:
+                origin.idle.remove(connection)
+                connection.abort()
+
     async def aclose(self) -> None:
         """Close every connection, those in use as well, and wait until the sockets are gone."""
         self._closed = True

@@ -40,8 +40,12 @@ export function fill(element, ...children) {
  * ends with a stop, and what stands in backquotes is code. */
 export function sentence(text) {
   const begun = /^[^ ]*[.:_]/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
-  const pieces = (/[.!?:)]$/.test(begun) ? begun : `${begun}.`).split("`");
-  return pieces.map((piece, index) => (index % 2 ? h("code", {}, piece) : piece));
+  return inline(/[.!?:)]$/.test(begun) ? begun : `${begun}.`);
+}
+
+/** Return a text as nodes; what stands in backquotes is code. */
+export function inline(text) {
+  return text.split("`").map((piece, index) => (index % 2 ? h("code", {}, piece) : piece));
 }
 
 let numbers = 0;

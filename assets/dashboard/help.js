@@ -15,7 +15,8 @@ export function helpSection() {
       if (!pages) pages = (await api.get("/admin/help")).pages;
       const chosen = pages.some((page) => page.name === name) ? name : pages[0] && pages[0].name;
       fill(list, pages.map((page) => h("a", { href: `#/help/${page.name}`, "data-key": page.name,
-        "aria-current": page.name === chosen ? "page" : null }, page.title || page.name)));
+        "aria-current": page.name === chosen ? "page" : null }, page.title || page.name)),
+      h("a", { href: "#/welcome", "data-key": "welcome" }, "First steps"));
       if (!chosen) {
         fill(article, h("p", { class: "note" }, "No help is shipped with this build."));
         return;

@@ -1,7 +1,7 @@
 // The page: sections, the address bar, colours, and the state that sections share.
 
 import * as api from "./api.js";
-import { fill, h, toast } from "./dom.js";
+import { fill, h, inline, toast } from "./dom.js";
 import { accountsSection } from "./accounts.js";
 import { helpSection } from "./help.js";
 import { keysSection } from "./keys.js";
@@ -9,6 +9,7 @@ import { logsSection } from "./logs.js";
 import { modelsSection } from "./models.js";
 import { nowSection } from "./now.js";
 import { settingsSection } from "./settings.js";
+import { welcomeSection } from "./welcome.js";
 
 const SECTIONS = [
   ["now", "Now", nowSection], ["accounts", "Accounts", accountsSection],
@@ -16,6 +17,8 @@ const SECTIONS = [
   ["settings", "Settings", settingsSection], ["logs", "Logs", logsSection],
   ["help", "Help", helpSection],
 ];
+/** Sections that stand alone, without the list of the others. */
+const APART = [["welcome", "Welcome", welcomeSection]];
 const KEPT_REQUESTS = 300;
 const KEPT_LINES = 1000;
 
@@ -79,8 +82,9 @@ const built = new Map();
 function showSection() {
   if (!api.token()) return;
   const [name, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
-  const found = SECTIONS.find((section) => section[0] === name) || SECTIONS[0];
+  const found = [...SECTIONS, ...APART].find((section) => section[0] === name) || SECTIONS[0];
   const [id, title, make] = found;
+  document.body.classList.toggle("apart", APART.includes(found));
   if (!built.has(id)) {
     const section = make(app);
     section.element.id = `section-${id}`;
@@ -95,7 +99,8 @@ function showSection() {
   if (main.firstElementChild !== section.element) {
     main.replaceChildren(section.element);
     scrollTo(0, 0);
-    document.querySelector("#nav a[aria-current]").scrollIntoView({ block: "nearest", inline: "center" });
+    const link = document.querySelector("#nav a[aria-current]");
+    if (link) link.scrollIntoView({ block: "nearest", inline: "center" });
   }
   if (section.show) section.show(rest.map(decodeURIComponent).join("/"));
 }
@@ -116,9 +121,9 @@ function showState() {
   if (!status) return;
   const bad = status.state === "attention" || status.state === "stopped";
   place.className = `state ${bad ? "bad" : status.state === "paused" ? "warn" : "good"}`;
-  place.title = status.reason;
+  place.title = status.reason.replaceAll("`", "");
   fill(place, h("span", { class: "state-name" }, STATES[status.state] || status.state),
-    status.reason && h("span", { class: "state-reason" }, status.reason));
+    status.reason && h("span", { class: "state-reason" }, inline(status.reason)));
 }
 
 function theme() {

@@ -1,6 +1,7 @@
 // Every name that clients may ask for: what it can do, who answers it, and a place to try it.
 
 import * as api from "./api.js";
+import { ask } from "./ask.js";
 import { copyButton, dialog, empty, fill, h, sentence } from "./dom.js";
 import { count } from "./format.js";
 
@@ -90,20 +91,18 @@ function tryModel(name) {
   const form = h("form", { onsubmit: (event) => {
     event.preventDefault();
     if (abort) abort.abort();
-    else ask();
+    else send();
   } }, prompt, h("div", { class: "actions" }, sendButton, copyButton(() => answer.textContent, "Copy the answer")));
 
-  async function ask() {
+  async function send() {
     abort = new AbortController();
     sendButton.textContent = "Stop";
     answer.textContent = "";
     route.textContent = "";
     answer.classList.remove("fault");
     try {
-      const reply = await api.send("POST", "/v1/chat/completions",
-        { model: name, stream: true, messages: [{ role: "user", content: prompt.value }] }, { signal: abort.signal });
-      route.textContent = (reply.headers.get("x-dragoman-route") || "").replaceAll("; ", " · ").replaceAll("=", " ");
-      for await (const line of api.lines(reply)) take(line.trim());
+      const found = await ask(name, prompt.value, abort.signal, (piece) => answer.append(piece));
+      route.textContent = found.route;
       if (!answer.textContent) answer.textContent = "The answer was empty.";
     } catch (error) {
       if (error.name !== "AbortError") {
@@ -113,16 +112,6 @@ function tryModel(name) {
     }
     abort = null;
     sendButton.textContent = "Send";
-  }
-
-  function take(line) {
-    if (!line.startsWith("data: {")) return;
-    const chunk = JSON.parse(line.slice(6));
-    if (chunk.error) throw new Error(chunk.error.message);
-    for (const choice of chunk.choices || []) {
-      const call = (choice.delta.tool_calls || [])[0];
-      answer.append(choice.delta.content || (call && call.function && call.function.name ? `[calls ${call.function.name}]` : ""));
-    }
   }
 
   const shown = dialog(`Try ${name}`, form, answer, route);

@@ -2,22 +2,21 @@
 
 import asyncio
 import contextlib
-import os
+import sys
 from dataclasses import replace
 
 import pytest
 
 from app.providers.signin import CodeSignIn, DeviceSignIn, Listen, SecretSignIn
 from tests.accounts import services
-from tests.browser.conftest import PICTURES
 from tests.browser.site import LONG, site
 from tests.server.desk import free_port
 from tests.server.running import SAY, Server
 
 pytestmark = [pytest.mark.gui, pytest.mark.gen_test(timeout=90)]
 
-SECTIONS = ("now", "accounts", "models", "keys", "settings", "logs", "help")
-TITLES = {"help": "The dashboard"}
+SECTIONS = ("now", "accounts", "models", "keys", "settings", "logs", "help", "welcome")
+TITLES = {"help": "The dashboard", "welcome": "One address for all your model accounts"}
 SETTINGS = """\
 # What the house needs.
 providers:
@@ -69,13 +68,11 @@ async def fill_with_requests(server):
         await server.post("/v1/chat/completions", body, agent)
 
 
-LOOKS = [(0, False), (1, True), (10, False), (10, True)]
-"""Number of accounts, and whether in the dark; all of them where pictures are asked for."""
-if os.environ.get(PICTURES):
-    LOOKS = [(accounts, dark) for accounts in (0, 1, 10) for dark in (False, True)]
+WIDTHS = (1280, 768, 360)
 
 
-@pytest.mark.parametrize(("accounts", "dark"), LOOKS)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("accounts", [0, 1, 10])
 async def test_every_section_fits_and_keeps_nobody_out(
     chromium, axe, pictures, tmp_path, accounts, dark
 ):
@@ -85,24 +82,21 @@ async def test_every_section_fits_and_keeps_nobody_out(
     ):
         await page.call("Page.setBypassCSP", enabled=True)  # for axe, not for the page's own code
         await page.run(axe)
-        named = os.environ.get(PICTURES)
         if accounts:
             await fill_with_requests(Server(running))
             await running.create_key(b'{"label": "laptop"}')
+            await page.until("document.querySelectorAll('#section-now tbody tr').length === 3")
         faults = []
         for section in SECTIONS:
             await show(page, section)
-            for width in (1280, 768, 360):
+            for width in WIDTHS:
                 await page.size(width, 900, dark=dark)
                 wide = await page.run("return document.documentElement.scrollWidth")
                 if wide > width:
                     faults.append(f"{section} is {wide} wide on {width}")
-                if accounts != 10 and not named:
-                    continue
                 name = f"{accounts}-{section}-{width}-{'dark' if dark else 'light'}.png"
                 await page.shoot(pictures / name, whole=False)
-            if accounts != 1:
-                faults += [f"{section}: {found}" for found in await violations(page)]
+                faults += [f"{section} on {width}: {found}" for found in await violations(page)]
         assert faults == []
         assert page.faults == []
 
@@ -127,6 +121,101 @@ async def test_dialogs_keep_nobody_out(chromium, axe, tmp_path):
                 faults += [f"{button}: {found}" for found in await violations(page)]
                 await page.press("Close")
         assert faults == []
+
+
+CLICKS = """
+window.clicks = 0;
+addEventListener("click", (event) => { if (event.target.closest("button, a, summary, label")) clicks += 1; }, true);
+return 1
+"""
+
+
+async def test_first_answer_takes_three_clicks_and_no_account(chromium, axe, tmp_path, pictures):
+    """The way of somebody who has just installed it: at most four clicks, and 90 seconds."""
+    async with site(tmp_path) as running, chromium.page() as page:
+        await page.size(760, 680)
+        begun = asyncio.get_running_loop().time()
+        await page.go(running.dashboard_address("welcome"))
+        await page.see("One address for all your model accounts")
+        await page.run(CLICKS)
+        await page.shoot(pictures / "welcome-1.png", whole=False)
+        await page.press("Start")
+        await page.see("or try without one")
+        await page.shoot(pictures / "welcome-2.png", whole=False)
+        await page.until(chosen("Try the demo"))
+        await page.press("Send")
+        await page.until("document.querySelector('.answer').textContent.length > 0")
+        clicks = await page.run("return clicks")
+        took = asyncio.get_running_loop().time() - begun
+        sys.stdout.write(f"{clicks} clicks and {took:.1f} s to the first words\n")
+        assert clicks <= 4
+        assert took < 90
+        await page.see("First words after")
+        await page.shoot(pictures / "welcome-3.png", whole=False)
+        await page.call("Page.setBypassCSP", enabled=True)
+        await page.run(axe)
+        faults = await violations(page)
+        await page.press("Go on")
+        await page.see(f"http://localhost:{running.port}/v1")
+        await page.see("dragoman connect codex")
+        await page.shoot(pictures / "welcome-4.png", whole=False)
+        faults += await violations(page)
+        await page.press("Open the dashboard")
+        await page.until("document.querySelector('tr.done')")  # the request is in the list, too
+        await show(page, "help")
+        await page.press("First steps")
+        await page.see("One address for all your model accounts")
+        assert faults == []
+        assert page.faults == []
+
+
+async def test_first_request_streams_and_can_be_stopped(chromium, tmp_path):
+    async with opened(chromium, tmp_path) as (_, page):
+        await show(page, "welcome")
+        await page.press("Start")
+        await page.until(chosen("Try the demo"))
+        await page.run(
+            "const s = document.querySelector('.welcome select');"
+            "s.append(new Option('demo-slow', 'demo-slow')); s.value = 'demo-slow'; return 1"
+        )
+        await page.press("Send")
+        await page.until("document.querySelector('.answer').textContent.length > 0")
+        # A second per word: it is still going on, and the word is there already.
+        assert "First words" not in await page.text()
+        await page.press("Stop")
+        await page.press("Send")
+        await page.press("Back")
+        await page.see("or try without one")
+        assert page.faults == []
+
+
+async def test_first_request_that_fails_says_why_and_offers_the_demo(chromium, tmp_path):
+    async with opened(chromium, tmp_path, SETTINGS) as (_, page):
+        await show(page, "welcome")
+        await page.press("Start")
+        await page.see("You have an account")
+        await page.until(chosen("Go on"))
+        await page.until("document.querySelector('.welcome select').value === 'm1'")
+        await page.press("Send")
+        await page.until("document.querySelector('.answer.fault').textContent.length > 0")
+        await page.press("Try the demo")
+        await page.see("First words after")
+        assert all(REFUSED in fault for fault in page.faults)
+
+
+async def test_account_is_added_from_the_first_steps(chromium, tmp_path):
+    async with opened(chromium, tmp_path, providers=made_up()) as (running, page):
+
+        async def answer(request):
+            return services.granted(1)
+
+        running.answer = answer
+        await show(page, "welcome")
+        await page.press("Start")
+        await page.until(chosen("Add an account"))
+        await page.see("Web")
+        await page.press("Close")
+        await page.see("or try without one")
 
 
 async def test_ticket_opens_once_and_the_session_outlives_a_reload(chromium, tmp_path):
@@ -222,11 +311,16 @@ def made_up():
     return {"web": web, "strict": strict}
 
 
-async def choose(page, title):
-    await page.until(
+def chosen(title):
+    """What presses the choice of a title, once it is there."""
+    return (
         "[...document.querySelectorAll('.choice')].find((e) => "
         f"e.textContent.startsWith('{title}') && (e.click(), true))"
     )
+
+
+async def choose(page, title):
+    await page.until(chosen(title))
 
 
 async def test_account_is_added_by_device_code(chromium, tmp_path):

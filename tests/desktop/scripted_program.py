@@ -54,6 +54,12 @@ class ScriptedProgram:
     def on_show(self, show):
         self.show = show
 
+    grace_s = 10.0
+    woken = 0
+
+    def woke(self):
+        self.woken += 1
+
     def stop(self):
         self.stopping.set()
         self._end.set()

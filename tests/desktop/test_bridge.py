@@ -14,7 +14,7 @@ class FakeProgram:
     def __init__(self):
         self.now = statuses.status()
         self.changed = None
-        self.stopped = 0
+        self.stopped = self.woken = 0
         self.shows = []
         self.asked = []
         self.commands = {"pause": self.pause, "new_key": self.fail}
@@ -31,6 +31,11 @@ class FakeProgram:
 
     def on_show(self, show):
         self.shows.append(show)
+
+    grace_s = 10.0
+
+    def woke(self):
+        self.woken += 1
 
     def stop(self):
         self.stopped += 1
@@ -101,8 +106,14 @@ def shown():
 
 
 @pytest.fixture
-def bridge(program, loop, shown):
-    found = Bridge(shown.append)
+def wall():
+    """The time of day, as a list of one number; it stands still by itself."""
+    return [1_000.0]
+
+
+@pytest.fixture
+def bridge(program, loop, shown, wall):
+    found = Bridge(shown.append, now=lambda: wall[0])
     found.attach(program, loop)
     return found
 
@@ -151,6 +162,35 @@ def test_one_timer_a_minute_is_all_that_runs_when_nothing_happens(bridge, loop):
         waiting = [timer for timer in loop.timers if not timer.cancelled]
         assert [timer.due - loop.clock for timer in waiting] == [60.0]
         loop.move(60.0)
+
+
+def test_sleep_is_seen_where_the_clock_stood_still_meanwhile(bridge, program, loop, wall):
+    wall[0] += 3_600.0
+    loop.move(60.0)
+    assert program.woken == 1
+    wall[0] += 60.0
+    loop.move(60.0)
+    assert program.woken == 1
+
+
+def test_sleep_is_seen_where_the_clock_went_on(bridge, program, loop, wall):
+    wall[0] += 600.0
+    loop.move(600.0)
+    assert program.woken == 1
+
+
+def test_late_look_and_a_clock_set_back_are_no_sleep(bridge, program, loop, wall):
+    wall[0] += 75.0
+    loop.move(75.0)
+    wall[0] -= 86_400.0
+    loop.move(60.0)
+    assert program.woken == 0
+
+
+def test_time_that_a_stop_takes_is_the_programs(bridge):
+    assert bridge.grace_s == 10.0
+    bridge.detach()
+    assert bridge.grace_s == 0.0
 
 
 def test_detached_bridge_is_silent(bridge, shown, program, loop):

@@ -163,9 +163,89 @@ def test_without_a_clipboard_nothing_is_copied(tmp_path):
     object.__setattr__(rig.parts, "copy", None)
     rig.serve()
     try:
-        assert not {"Copy address", "New key…"} & set(texts(rig.faces[-1]))
+        assert "Copy address" not in texts(rig.faces[-1])
+        rig.do("new_key")
+        assert [name for name, _ in rig.windows.opened] == ["dashboard"]
+        assert ("dashboard", "keys") in rig.program.asked
+        del rig.program.answers["dashboard"]
+        assert "new_key" not in rig.desktop._actions()
     finally:
         rig.close()
+
+
+def test_code_that_somebody_has_to_type_is_copied(rig):
+    rig.do("copy_code", "AB12-CD34")
+    assert rig.copied == ["AB12-CD34"]
+
+
+@pytest.mark.parametrize("can_copy", [True, False])
+def test_notice_has_the_button_that_works_here(tmp_path, can_copy):
+    rig = Rig(tmp_path, ScriptedProgram(statuses.status(sign_ins=(statuses.pending(),))))
+    if not can_copy:
+        object.__setattr__(rig.parts, "copy", None)
+    rig.serve()
+    try:
+        rig.settle()
+        (notice,) = [notice for notice in rig.sent if notice.kind == "code"]
+        assert notice.button == ("Copy the code" if can_copy else "")
+        assert (notice.action is None) is not can_copy
+    finally:
+        rig.close()
+
+
+GREETING = {"welcome": "http://localhost:8317/admin#ticket=t&show=welcome"}
+
+
+@pytest.fixture
+def first(tmp_path):
+    """What runs a program without accounts that has the first steps; ends it, too."""
+    rigs = []
+
+    def begin(status=None, **answers):
+        rigs.append(
+            Rig(tmp_path, ScriptedProgram(status or statuses.status(), answers=GREETING | answers))
+        )
+        rigs[-1].serve()
+        rigs[-1].settle()
+        return rigs[-1]
+
+    yield begin
+    for rig in rigs:
+        rig.close()
+
+
+def test_first_steps_are_shown_at_the_first_run_only(first, tmp_path):
+    rig = first()
+    ((name, page),) = rig.windows.opened
+    assert (name, page.title, page.url) == ("welcome", "Welcome to Dragoman", GREETING["welcome"])
+    assert page.width < 800
+    rig.program.become(statuses.status("attention", reason="r"))
+    rig.until(lambda: rig.faces[-1].picture.state == "attention")
+    rig.settle()
+    assert len(rig.windows.opened) == 1
+    rig.close()
+    assert first().windows.opened == []
+
+
+def test_first_steps_are_not_for_who_has_an_account(first):
+    assert first(statuses.full()).windows.opened == []
+
+
+def test_first_steps_wait_for_a_start_that_somebody_made(first, monkeypatch):
+    monkeypatch.setenv(MARK, "1")
+    rig = first()
+    assert rig.windows.opened == []
+    rig.close()
+    monkeypatch.delenv(MARK)
+    assert len(first().windows.opened) == 1
+
+
+def test_first_steps_stand_for_the_dashboard_where_no_panel_is(first):
+    rig = first()
+    rig.desktop.alone()
+    rig.settle()
+    assert [name for name, _ in rig.windows.opened] == ["welcome"]
+    assert len(rig.said) == 1
 
 
 def test_address_is_copied(rig):
@@ -270,7 +350,21 @@ def test_quit_asks_to_finish_and_says_so(rig):
     rig.desktop.finishing()
     rig.settle()
     assert rig.faces[-1].picture.state == "paused"
-    assert "Finishing what runs, then Dragoman ends." in texts(rig.faces[-1])
+    assert "Dragoman ends." in texts(rig.faces[-1])
+    assert "answer" not in [notice.kind for notice in rig.sent]
+
+
+def test_quit_with_answers_under_way_says_how_long_it_waits(rig):
+    rig.program.become(statuses.status("working", running=2))
+    rig.until(lambda: rig.faces[-1].picture.state == "working")
+    rig.desktop.finishing()
+    rig.settle()
+    said = "It ends after 2 answers, in 10 s at most."
+    assert rig.sent[-1].text == said
+    count = len(rig.faces)
+    rig.program.become(statuses.status("paused", reason="Dragoman is stopping.", running=1))
+    rig.until(lambda: len(rig.faces) > count)
+    assert said in texts(rig.faces[-1])
 
 
 def test_without_a_panel_the_dashboard_opens(rig):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from app.desktop.menu import (
@@ -228,9 +230,26 @@ def test_notifications_have_a_switch_each():
     ]
 
 
-def test_quit_says_what_it_waits_for():
-    assert texts(build_menu(statuses.status(running=1), ALL))[-1] == "Quit (waits for 1 answer)"
-    assert texts(build_menu(statuses.status(running=4), ALL))[-1] == "Quit (waits for 4 answers)"
+@pytest.mark.parametrize(
+    ("running", "text"),
+    [
+        (0, "Quit"),
+        (1, "Quit (waits 10 s at most for 1 answer)"),
+        (4, "Quit (waits 10 s at most for 4 answers)"),
+    ],
+)
+def test_quit_says_what_it_waits_for_and_how_long(running, text):
+    offer = replace(ALL, grace_s=10.0)
+    assert texts(build_menu(statuses.status(running=running), offer))[-1] == text
+
+
+def test_about_says_what_this_is():
+    about = find(build_menu(statuses.full(), replace(ALL, commit="0123abcde")), "About")
+    assert texts(about.children) == ["Dragoman 1.2.3", "Commit 0123abcde", "MIT licence"]
+    assert texts(find(build_menu(statuses.full(), ALL), "About").children) == [
+        "Dragoman 1.2.3",
+        "MIT licence",
+    ]
 
 
 def test_texts_of_others_cannot_break_the_menu():

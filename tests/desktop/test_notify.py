@@ -74,6 +74,7 @@ def test_short_pause_is_no_news():
 def test_account_that_is_back_is_told():
     (notice,) = notices(having(SPENT), having(READY))
     assert (notice.kind, notice.title) == ("back", "ChatGPT (ada@example.org) is back")
+    assert notice.action == Action("dashboard", "accounts")
 
 
 def test_window_nearly_used_up_is_told_once_until_it_begins_anew():
@@ -113,6 +114,7 @@ def test_new_device_code_is_told_once():
     waiting = statuses.status(sign_ins=(statuses.pending(),))
     (notice,), told = after(statuses.status(), waiting)
     assert notice.text == "Type AB12-CD34 at https://github.com/login/device"
+    assert (notice.action, notice.button) == (Action("copy_code", "AB12-CD34"), "Copy the code")
     assert notices(waiting, waiting, told) == []
     fresh = statuses.status(sign_ins=(statuses.pending("ZZ99-YY88"),))
     assert [n.kind for n in notices(waiting, fresh, told)] == ["code"]

@@ -3,8 +3,8 @@ from app.desktop.preferences import Preferences, load, save
 
 def test_choices_are_kept(tmp_path):
     file = tmp_path / "data" / "desktop.json"
-    save(file, Preferences(muted=frozenset({"low"})))
-    assert load(file) == Preferences(muted=frozenset({"low"}))
+    save(file, Preferences(muted=frozenset({"low"}), welcomed=True))
+    assert load(file) == Preferences(muted=frozenset({"low"}), welcomed=True)
 
 
 def test_nothing_kept_means_the_defaults(tmp_path, caplog):

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from app.desktop.proxy import Proxy
@@ -124,6 +126,7 @@ async def test_rooms_beside_the_service_add_their_commands(tmp_path):
         ("dashboard", "models", "models"),
         ("logs", "", "logs"),
         ("help", "", "help"),
+        ("welcome", "", "welcome"),
         ("sign_in", "claude/claude-1", "accounts"),
         ("add_account", "claude", "accounts"),
     ],
@@ -148,6 +151,39 @@ async def test_a_default_model_is_written_into_the_settings_and_holds_at_once(tm
         text = server.service.located.path.read_text()
         assert text.startswith("# mine")
         assert "demo-chat" in text
+
+
+async def test_after_a_sleep_everything_is_looked_at_anew(tmp_path):
+    settings = (
+        "providers: {local: {kind: compatible, dialect: openai_chat, api_key: x, "
+        'base_url: "http://127.0.0.1:9", models: [m1]}}\n'
+    )
+    async with running(tmp_path, settings) as server:
+        service, seen = server.service, []
+        done = asyncio.Event()
+
+        async def read(accounts):
+            seen.append([account.id for account in accounts])
+            done.set()
+
+        service.client.drop_idle = lambda: seen.append("connections")
+        service.desk.refresher.woke = lambda: seen.append("sign-ins")
+        service.quota_reader.read = read
+        Watching(server).proxy.woke()
+        await done.wait()
+        assert seen[:2] == ["connections", "sign-ins"]
+        assert "local/local-1" in seen[2]
+
+
+async def test_sleep_asks_no_quota_that_the_settings_forbid(tmp_path):
+    async with running(tmp_path, "quota: {ask: false}\n") as server:
+        server.service.quota_reader.read = None  # calling it would fail
+        Watching(server).proxy.woke()
+
+
+async def test_time_that_a_stop_takes_is_the_services(tmp_path):
+    async with running(tmp_path) as server:
+        assert Watching(server).proxy.grace_s == server.service.grace_s
 
 
 async def test_stop_stops(tmp_path):

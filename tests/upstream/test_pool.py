@@ -182,6 +182,19 @@ async def test_an_old_idle_connection_is_not_used(pool):
         assert len(server.peers) == 2
 
 
+async def test_idle_connections_are_dropped_and_those_in_use_are_not(pool):
+    async with Hostile(keeping(OK)) as server:
+        await asyncio.gather(ask(pool, server), ask(pool, server))
+        origin = pool.origin("http", "127.0.0.1", server.port)
+        used = origin.idle.pop()
+        (idle,) = origin.idle
+        pool.drop_idle()
+        assert origin.idle == []
+        assert idle.transport.is_closing()
+        assert not used.transport.is_closing()
+        used.abort()
+
+
 async def test_the_sweep_closes_what_is_old_and_leaves_the_rest(pool):
     async with Hostile(keeping(OK)) as server:
         await asyncio.gather(ask(pool, server), ask(pool, server))
