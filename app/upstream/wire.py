@@ -39,6 +39,7 @@ from app.errors import UpstreamError
 from app.upstream.failures import Stage, closed, timed_out, violation
 
 __all__ = [
+    "BODILESS",
     "HIGH_BYTES",
     "MAX_FIELDS",
     "MAX_HEAD_BYTES",
@@ -57,6 +58,8 @@ MAX_FIELDS = 200
 """Limit of header fields in one head."""
 OUR_FIELDS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 """Request fields that belong to the connection; those of a caller are replaced or dropped."""
+BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+"""Methods whose requests say nothing of a length where they have no body."""
 MAX_INTERIM = 16
 """Limit of 1xx heads before the answer."""
 _CLOCK_S = 0.001

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from app.errors import UpstreamError
-from app.http import HttpRequest, Limits
+from app.http import HttpReply, HttpRequest, Limits
 from app.upstream import client as client_module
 from app.upstream.client import Client, ClientSettings
 from app.upstream.proxies import Environment
@@ -48,15 +48,25 @@ def get(server, *headers, method="GET", body=b""):
     return HttpRequest(method, server.url, headers, body)
 
 
+async def streamed(client, request, limits):
+    """Do what ``fetch`` does, but by way of the exchange."""
+    reply = await client.send(request, limits)
+    try:
+        return HttpReply(reply.status, reply.headers, await reply.read(limits.max_body_bytes))
+    finally:
+        await reply.aclose()
+
+
 async def failure(awaitable):
     with pytest.raises(UpstreamError) as caught:
         await awaitable
     return caught.value
 
 
-async def test_status_headers_and_body_come_as_they_are(client):
+@pytest.mark.parametrize("ask", [Client.fetch, streamed])
+async def test_status_headers_and_body_come_as_they_are(client, ask):
     async with Hostile(keeping(OK)) as server:
-        reply = await client.fetch(get(server), LIMITS)
+        reply = await ask(client, get(server), LIMITS)
         assert (reply.status, reply.body) == (200, b"ok")
         assert [field for field in reply.headers if field[0].lower() == "x-one"] == [
             ("X-One", "1"),
@@ -78,6 +88,27 @@ async def test_a_request_is_sent_as_given(client):
         assert fields[b"authorization"] == b"Bearer k"
         assert b"accept-encoding" not in fields
         assert body == b"abc"
+
+
+@pytest.mark.parametrize(("method", "body"), [("POST", b"abc"), ("POST", b""), ("GET", b"")])
+async def test_control_calls_and_streams_put_the_same_bytes_on_the_wire(make, method, body):
+    headers = (("user-AGENT", "x/1"), ("X-Text", "caf\u00e9"), ("Accept", "*/*"), ("X-Text", "2"))
+    async with Hostile(keeping(OK)) as server:
+        for kind in ("fast", "httpx"):
+            for ask in (Client.fetch, streamed):
+                url = f"{server.url}/a/../b%2Fc?key=%7e&x=[1]"
+                await ask(make(kind), HttpRequest(method, url, headers, body), LIMITS)
+        assert len(server.requests) == 4
+        assert len(set(server.requests)) == 1
+
+
+async def test_control_calls_and_streams_share_connections(make):
+    client = make()
+    async with Hostile(keeping(OK)) as server:
+        await client.fetch(get(server), LIMITS)
+        await streamed(client, get(server), LIMITS)
+        await client.fetch(get(server), LIMITS)
+        assert len(server.peers) == 1
 
 
 async def test_host_and_length_of_the_request_are_replaced(client):
@@ -116,8 +147,9 @@ async def test_characters_beyond_latin_1_and_odd_methods_are_refused(make):
         assert error.code == "invalid_header"
 
 
+@pytest.mark.parametrize("ask", [Client.fetch, streamed])
 @pytest.mark.parametrize("raw", [LENGTH, CHUNKED], ids=["length", "chunked"])
-async def test_a_close_at_every_byte_is_an_error_and_never_a_short_answer(make, raw):
+async def test_a_close_at_every_byte_is_an_error_and_never_a_short_answer(make, raw, ask):
     cuts = iter(range(len(raw)))
 
     async def script(peer):
@@ -127,7 +159,7 @@ async def test_a_close_at_every_byte_is_an_error_and_never_a_short_answer(make, 
     client = make()
     async with Hostile(script) as server:
         for _ in range(len(raw)):
-            error = await failure(client.fetch(get(server), LIMITS))
+            error = await failure(ask(client, get(server), LIMITS))
             assert error.code == "upstream_closed"
         assert len(server.peers) == len(raw)
 
@@ -500,13 +532,13 @@ async def test_a_bad_proxy_is_refused_without_being_shown(make):
 
 
 async def test_proxy_transports_are_bounded(make, monkeypatch):
-    monkeypatch.setattr(client_module, "_MAX_TRANSPORTS", 2)
+    monkeypatch.setattr(client_module, "_MAX_LINES", 2)
     async with Hostile(proxy_script) as proxy:
         client = make()
         for user in ("a", "b", "c", "d"):
             where = f"http://{user}:p@127.0.0.1:{proxy.port}"
             assert (await client.fetch(PLAIN, LIMITS, proxy=where)).body == b"by proxy"
-        assert len(client._stock) == 2
+        assert len(client._lines) == 2
 
 
 async def test_a_given_transport_takes_every_call(make):

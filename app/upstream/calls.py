@@ -1,15 +1,23 @@
-"""Calls over a stock httpx transport: through a proxy, or as ``upstream.transport: httpx``.
+"""Calls made with httpx's objects, and how httpx is set up for them.
+
+These are control calls, which go through an ``httpx.AsyncClient``, and the exchange's calls through
+a proxy or with ``upstream.transport: httpx``, which go to httpx's own transport; ``transport`` says
+why the others do without. Requests are built here and never by ``AsyncClient``, so that none of its
+default headers, cookies and redirects comes in: what a provider prepared goes out, between the
+``Host`` and the length that belong to the connection.
 
 Importing httpx takes longer than everything else that a start needs, so ``client`` imports this
-file when the first such call is made. The interface is that of ``wire.Answer``.
+file when the first such call is made. The interface of an answer is that of ``wire.Answer``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable
-from typing import TypeVar, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TypeAlias, TypeVar, cast
 
 import httpx
 
@@ -17,13 +25,52 @@ from app.errors import UpstreamError
 from app.http import HttpRequest, Limits
 from app.upstream import failures, tls
 from app.upstream.failures import Stage
-from app.upstream.pool import IDLE_S, MAX_IDLE
-from app.upstream.wire import OUR_FIELDS
+from app.upstream.pool import IDLE_S, MAX_IDLE, Origin
+from app.upstream.wire import BODILESS, OUR_FIELDS
 
-__all__ = ["StockAnswer", "Transport", "make_transport", "open_stock"]
+__all__ = [
+    "HttpxAnswer",
+    "Line",
+    "Transport",
+    "make_transport",
+    "open_call",
+    "open_line",
+]
 
 _T = TypeVar("_T")
 Transport = httpx.AsyncBaseTransport
+_Sender: TypeAlias = Callable[[httpx.Request], Awaitable[httpx.Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One way to services: a transport, and the client of control calls over it."""
+
+    transport: httpx.AsyncBaseTransport
+    client: httpx.AsyncClient
+
+    async def stream(self, request: httpx.Request) -> httpx.Response:
+        """Send a call of the exchange."""
+        return await self.transport.handle_async_request(request)
+
+    async def control(self, request: httpx.Request) -> httpx.Response:
+        """Send a control call."""
+        return await self.client.send(request, stream=True)
+
+    async def aclose(self) -> None:
+        """Close client and transport."""
+        await self.client.aclose()
+
+
+def open_line(transport: httpx.AsyncBaseTransport) -> Line:
+    """Return a line over a transport: no redirects, no cookies, nothing from the environment."""
+    client = httpx.AsyncClient(
+        transport=transport,
+        trust_env=False,
+        follow_redirects=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+    )
+    return Line(transport, client)
 
 
 def make_transport(proxy: str | None, context: ssl.SSLContext) -> httpx.AsyncBaseTransport:
@@ -84,43 +131,53 @@ class _Clock:
             raise _convert(error, self) from error
 
 
-async def open_stock(
-    transport: httpx.AsyncBaseTransport, request: HttpRequest, host: str, limits: Limits
-) -> StockAnswer:
-    """Send one request over an httpx transport and return its answer once the head is there.
+async def open_call(
+    send: _Sender, request: HttpRequest, origin: Origin, path: str | None, limits: Limits
+) -> HttpxAnswer:
+    """Send one request with httpx and return its answer once the head is there.
 
     Args:
-        transport: what to send over.
-        request: as given to the client; Host and Content-Length are added by httpx.
-        host: the name for messages.
+        send: ``stream`` or ``control`` of a line.
+        request: as given to the client.
+        origin: where it goes, for the Host field and for messages.
+        path: path and query as they stand in the request line; None through a proxy, whose request
+            line httpx writes.
         limits: time limits.
 
     Raises:
         UpstreamError: with the codes of ``app.upstream.failures``.
     """
-    clock = _Clock(host, limits)
+    clock = _Clock(origin.label, limits)
+    extensions: dict[str, object] = {"timeout": clock.timeout, "limits": limits}
+    if path is not None:
+        extensions["target"] = path.encode("ascii")
+    sized = request.body or request.method not in BODILESS
     try:
         outgoing = httpx.Request(
             request.method,
             request.url,
             headers=[
-                (name.encode("latin-1"), value.encode("latin-1"))
-                for name, value in request.headers
-                if name.lower() not in OUR_FIELDS
+                (b"Host", origin.authority.encode("ascii")),
+                *(
+                    (name.encode("latin-1"), value.encode("latin-1"))
+                    for name, value in request.headers
+                    if name.lower() not in OUR_FIELDS
+                ),
+                *([(b"Content-Length", b"%d" % len(request.body))] if sized else ()),
             ],
             content=request.body,
-            extensions={"timeout": clock.timeout, "limits": limits},
+            extensions=extensions,
         )
     except httpx.InvalidURL as error:
         raise failures.invalid_url("it is not a URL") from error
     except (UnicodeError, ValueError) as error:
-        raise failures.invalid_header(host) from error
-    response = await clock.run(transport.handle_async_request(outgoing))
+        raise failures.invalid_header(origin.label) from error
+    response = await clock.run(send(outgoing))
     clock.enter_body()
-    return StockAnswer(response, clock)
+    return HttpxAnswer(response, clock)
 
 
-class StockAnswer:
+class HttpxAnswer:
     """The head of one answer, and its body as an async iterator; see ``wire.Answer``."""
 
     def __init__(self, response: httpx.Response, clock: _Clock) -> None:
@@ -131,7 +188,7 @@ class StockAnswer:
         self._clock = clock
         self._error: UpstreamError | None = None
 
-    def __aiter__(self) -> StockAnswer:
+    def __aiter__(self) -> HttpxAnswer:
         return self
 
     async def __anext__(self) -> bytes:
@@ -141,11 +198,13 @@ class StockAnswer:
             return await self._clock.run(self._chunks.__anext__())
         except UpstreamError as error:
             self._error = error
-            await self._stream.aclose()
+            await self.aclose()
             raise
 
     async def aclose(self) -> None:
         """End the answer; a complete one gives its connection back."""
+        if isinstance(self._chunks, AsyncGenerator):
+            await self._chunks.aclose()
         await self._stream.aclose()
 
 
