@@ -1,4 +1,5 @@
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -153,32 +154,25 @@ async def test_a_default_model_is_written_into_the_settings_and_holds_at_once(tm
         assert "demo-chat" in text
 
 
-async def test_after_a_sleep_everything_is_looked_at_anew(tmp_path):
-    settings = (
-        "providers: {local: {kind: compatible, dialect: openai_chat, api_key: x, "
-        'base_url: "http://127.0.0.1:9", models: [m1]}}\n'
+@pytest.mark.parametrize("may_ask", [True, False])
+async def test_after_a_sleep_everything_is_looked_at_anew(may_ask):
+    seen, asked = [], asyncio.Event()
+
+    async def read(accounts):
+        seen.append(accounts)
+        asked.set()
+
+    service = SimpleNamespace(
+        client=SimpleNamespace(drop_idle=lambda: seen.append("connections")),
+        desk=SimpleNamespace(refresher=SimpleNamespace(woke=lambda: seen.append("sign-ins"))),
+        config=SimpleNamespace(quota=SimpleNamespace(ask=may_ask)),
+        quota_reader=SimpleNamespace(read=read),
+        roster=SimpleNamespace(accounts=lambda: "accounts"),
     )
-    async with running(tmp_path, settings) as server:
-        service, seen = server.service, []
-        done = asyncio.Event()
-
-        async def read(accounts):
-            seen.append([account.id for account in accounts])
-            done.set()
-
-        service.client.drop_idle = lambda: seen.append("connections")
-        service.desk.refresher.woke = lambda: seen.append("sign-ins")
-        service.quota_reader.read = read
-        Watching(server).proxy.woke()
-        await done.wait()
-        assert seen[:2] == ["connections", "sign-ins"]
-        assert "local/local-1" in seen[2]
-
-
-async def test_sleep_asks_no_quota_that_the_settings_forbid(tmp_path):
-    async with running(tmp_path, "quota: {ask: false}\n") as server:
-        server.service.quota_reader.read = None  # calling it would fail
-        Watching(server).proxy.woke()
+    Proxy(service, lambda changed: None).woke()
+    if may_ask:
+        await asked.wait()
+    assert seen == ["connections", "sign-ins", *(["accounts"] if may_ask else [])]
 
 
 async def test_time_that_a_stop_takes_is_the_services(tmp_path):
