@@ -692,9 +692,6 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-_UNROUTED = Models()
-
-
 def warnings(config: Config, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Return what works but should not stay so, one sentence each, without any secret.
 
@@ -714,14 +711,6 @@ def warnings(config: Config, env: Mapping[str, str] | None = None) -> tuple[str,
                 + (f"; store the key with `dragoman login {provider}`." if provider else ".")
                 for name in ref.missing(env)
             ]
-    idle = [
-        name
-        for name in ("rules", "moves", "strategies", "weights", "retry", "hooks")
-        if getattr(config.models, name) != getattr(_UNROUTED, name)
-    ]
-    if idle:
-        names = ", ".join(f"models.{name}" for name in idle)
-        found.append(f"{names}: checked, but not in force in this version; calls ignore it.")
     return tuple(found)
 
 

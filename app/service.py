@@ -78,7 +78,7 @@ from app.server.models import ModelRow
 from app.server.overview import Overview
 from app.server.pages import page_routes
 from app.server.peer import Prover, default_program_names, default_prover
-from app.server.quota import quota_routes, render_quota
+from app.server.quota import QuotaDesk, quota_routes
 from app.server.registry import registry_routes
 from app.server.relay import relay_routes
 from app.server.rules import RuleDesk
@@ -98,7 +98,6 @@ __all__ = ["ServeOptions", "Service", "register_secrets"]
 
 _log = logging.getLogger("dragoman.service")
 
-_QUOTA_EVERY_S = 300.0
 _STORE_S = 10.0
 """How long a stop waits for a database that is still being opened."""
 _RETIRED_S = 3_600.0
@@ -159,6 +158,7 @@ class Service:
     """Ids of the accounts whose model lists were asked for."""
     quotas: Quotas = field(default_factory=Quotas)
     quota_reader: QuotaReader = field(init=False)
+    quota_desk: QuotaDesk = field(init=False)
     port: int = 0
     started_at: float = 0.0
     problems: tuple[str, ...] = ()
@@ -182,6 +182,7 @@ class Service:
     _listeners: set[Callable[[], None]] = field(default_factory=set)
     _tokenizer: Tokenizer = field(default_factory=Tokenizer)
     _names: Any = None
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         """Build what needs no port."""
@@ -226,7 +227,7 @@ class Service:
             spawn(self.desk.open(), "vault")
         spawn(self._know_pages(), "accounts of pages")
         spawn(self.model_desk.keep_fresh(), "model lists")
-        spawn(self._read_quotas(), "quotas")
+        spawn(self.quota_desk.keep_fresh(), "quotas")
         self._watcher = Watcher(self.located.path, self._changed)
         if self.located.path.parent.is_dir():
             self._watcher.start()
@@ -260,6 +261,9 @@ class Service:
         )
         driver = Driver(self._send, time.time)
         self.quota_reader = QuotaReader(self.quotas, driver, self._fresh, time.time)
+        self.quota_desk = QuotaDesk(
+            self.quotas, self.quota_reader, self.roster, lambda: self.config.quota.ask
+        )
         self.gateway = Gateway(
             dialects=self.dialects,
             roster=self.roster,
@@ -317,7 +321,7 @@ class Service:
         self._sockets_open = Sockets(self.inference)
         extra = [
             *socket_routes(self, self.gateway, self._sockets_open),
-            *quota_routes(self, self),
+            *quota_routes(self, self.quota_desk),
             *relay_routes(
                 self,
                 self.relay,
@@ -433,32 +437,6 @@ class Service:
         secret = self.config.secret_variables()
         return {name: value for name, value in self.env.items() if name not in secret}
 
-    async def quota(self, grant: Grant, *, refresh: bool) -> list[dict[str, Any]]:
-        """Return what is left of the accounts in scope; see ``server.quota``."""
-        accounts = [
-            account
-            for account in self.roster.accounts()
-            if not account.provider.demo and grant.allows(account.provider.id, None, account.id)
-        ]
-        if refresh:
-            await self.quota_reader.read(accounts, for_people=True)
-        now = time.time()
-        return [
-            render_quota(
-                account,
-                self.quotas.view(account.id, now),
-                self.quota_reader.trouble(account.id),
-                now,
-            )
-            for account in accounts
-        ]
-
-    async def _read_quotas(self) -> None:
-        while True:
-            await asyncio.sleep(_QUOTA_EVERY_S)
-            if self.config.quota.ask:
-                await self.quota_reader.read(self.roster.accounts())
-
     def _catalog(self) -> Catalog:
         listed = self.discovery.listed(self.roster.accounts())
         return settle.catalog(self.config, listed, self.model_desk.public.snapshot)
@@ -514,6 +492,10 @@ class Service:
         Returns:
             ``changed`` and ``problems`` (one sentence each).
         """
+        async with self._reading:
+            return await self._reload()
+
+    async def _reload(self) -> dict[str, Any]:
         try:
             config = load_file(self.located, self.env)
             accounts, problems = configured_accounts(config, self.env, str(self.located.path))

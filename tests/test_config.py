@@ -326,16 +326,6 @@ def test_only_secrets_in_the_file_are_warned_of(text, expected):
     assert all(words in warning for words, warning in zip(expected, found, strict=True))
 
 
-def test_routing_that_is_not_in_force_is_warned_of():
-    text = (
-        "models: {rules: [{when: {model: a}, then: {model: b}}], hooks: [x], chains: {c: [a, b]}}"
-    )
-    (warning,) = warnings(load(text, "f", {}))
-    assert warning.startswith("models.rules, models.hooks: checked, but not in force")
-    (warning,) = warnings(load("models: {retry: {attempts: 5}}", "f", {}))
-    assert warning.startswith("models.retry: ")
-
-
 def test_a_settings_file_with_the_defaults_written_out_is_not_warned_of():
     assert warnings(load(init_text(), "f", {})) == ()
 

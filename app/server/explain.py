@@ -22,7 +22,7 @@ from app.routing.catalog import Catalog
 from app.routing.explain import explain, listed_names, trace_json
 from app.routing.facts import FactsMissing, RequestFacts
 from app.routing.plan import Plan, RankOf, StateOf
-from app.routing.rules import RuleSet, decide_counting
+from app.routing.rules import Decision, RuleSet, decide_counting
 from app.routing.suffix import parse_level, with_reasoning
 from app.server.pages import Page
 
@@ -41,8 +41,8 @@ class ExplainDesk:
     catalog: Callable[[], Catalog]
     state_of: StateOf
     """Now."""
-    ranking: Callable[[str], RankOf]
-    """Order among accounts for a conversation."""
+    ranking: Callable[[Decision, str], RankOf]
+    """Order among accounts for a decision and a conversation."""
     count: Callable[[ChatRequest], Awaitable[int]]
     """Counts the tokens of a prompt."""
     no_account: Callable[[Plan], AppError]
@@ -87,7 +87,7 @@ async def explain_call(desk: ExplainDesk, body: JsonObject) -> dict[str, Any]:
         catalog,
         desk.state_of,
         lambda *_: True,
-        desk.ranking(question.facts.conversation),
+        desk.ranking(decision, question.facts.conversation),
         desk.no_account,
     )
     return trace_json(trace)

@@ -2,26 +2,67 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from app.accounts.account import Account
-from app.accounts.quota import QuotaView, WindowView
+from app.accounts.quota import Quotas, QuotaView, WindowView
+from app.accounts.quota_reader import QuotaReader
+from app.accounts.roster import Roster
 from app.server.guard import Grant
 from app.server.pages import Page
 
-__all__ = ["QuotaControl", "quota_routes", "render_quota", "render_tightest"]
+__all__ = ["QuotaDesk", "quota_routes", "render_quota", "render_tightest"]
 
 
-class QuotaControl(Protocol):
-    """What this route asks of the program."""
+_EVERY_S = 300.0
+"""How often services are asked; what their answers tell in between is read, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaDesk:
+    """What is left of the accounts: kept fresh, and shown to whoever may see it.
+
+    Args:
+        quotas: what is known.
+        reader: asks the services.
+        roster: the accounts.
+        asks: whether the settings let services be asked.
+    """
+
+    quotas: Quotas
+    reader: QuotaReader
+    roster: Roster
+    asks: Callable[[], bool]
+
+    async def keep_fresh(self) -> None:
+        """Ask the services now and then, for ever."""
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            if self.asks():
+                await self.reader.read(self.roster.accounts())
 
     async def quota(self, grant: Grant, *, refresh: bool) -> list[dict[str, Any]]:
-        """Return the rows of the answer; ``refresh`` asks the services first where they allow."""
-        ...
+        """Return the accounts in scope; ``refresh`` asks the services first where they allow."""
+        accounts = [
+            account
+            for account in self.roster.accounts()
+            if not account.provider.demo and grant.allows(account.provider.id, None, account.id)
+        ]
+        if refresh:
+            await self.reader.read(accounts, for_people=True)
+        now = time.time()
+        return [
+            render_quota(a, self.quotas.view(a.id, now), self.reader.trouble(a.id), now)
+            for a in accounts
+        ]
 
 
 class _Quota(Page):
-    def initialize(self, control: Any, quota: QuotaControl) -> None:  # type: ignore[override]
+    def initialize(self, control: Any, quota: QuotaDesk) -> None:  # type: ignore[override]
         super().initialize(control)
         self.quota = quota
 
@@ -30,7 +71,7 @@ class _Quota(Page):
         self.send_json({"accounts": await self.quota.quota(self.grant, refresh=refresh)})
 
 
-def quota_routes(control: Any, quota: QuotaControl) -> list[Any]:
+def quota_routes(control: Any, quota: QuotaDesk) -> list[Any]:
     """Return the route."""
     return [(r"/v1/quota", _Quota, {"control": control, "quota": quota})]
 

@@ -16,6 +16,7 @@ COMMANDS = (
     "quota",
     "open",
     "usage",
+    "route",
     "doctor",
     "connect",
     "disconnect",
