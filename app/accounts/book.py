@@ -19,7 +19,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from app.accounts.account import Account
 from app.accounts.identity import known_identity, same_identity
@@ -32,12 +32,18 @@ from app.providers.base import Provider
 from app.providers.credential import Credential, Identity
 from app.tasks import spawn
 
-__all__ = ["AccountBook", "Vault", "check_label"]
+__all__ = ["AccountBook", "Need", "Vault", "check_label"]
 
 _log = logging.getLogger("dragoman.accounts")
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _MOST_RENAMED = 256
+
+Need: TypeAlias = Literal["", "sign_in", "consent", "vault"]
+"""What a person has to do for an account: sign in again, agree to its terms, open the vault; empty
+where none of these is it."""
+_LOST: Final = frozenset({"damaged", "wrong_key"})
+"""Codes of ``Trouble`` for a sign-in that is not coming back by itself."""
 
 
 class Vault(Protocol):
@@ -78,6 +84,7 @@ class _Held:
     record: Record
     trouble: str = ""
     """Why it cannot be called; set by whoever found out."""
+    need: Need = ""
     unsaved: str = ""
     """Why its newest version is in memory only."""
     unconfirmed: bool = False
@@ -243,6 +250,25 @@ class AccountBook:
         held = self._held.get(self.current_id(account_id))
         return "" if held is None else held.trouble
 
+    def need(self, account_id: str) -> Need:
+        """Return what a person has to do for a signed-in account that cannot be called."""
+        account_id = self.current_id(account_id)
+        held = self._held.get(account_id)
+        if held is not None:
+            return held.need if held.trouble else ("" if self._agreed(held.record) else "consent")
+        if account_id not in self._sealed:
+            return ""
+        if self._vault.trouble():
+            return "vault"
+        codes = {one.code for one in self._vault.troubles if one.account == account_id}
+        return "sign_in" if codes & _LOST else ""
+
+    def _agreed(self, record: Record) -> bool:
+        """Say whether the text in force was agreed to, where its provider has one."""
+        provider = self.provider_of(record)
+        consent = None if provider is None else provider.consent
+        return consent is None or record.consent == consent.version
+
     def unsaved(self, account_id: str) -> str:
         """Return why an account's newest version is in memory only; empty when it is stored."""
         held = self._held.get(self.current_id(account_id))
@@ -363,10 +389,10 @@ class AccountBook:
             return None
         held = self._held[record.id]
         trouble = held.trouble
-        consent = provider.consent
-        if not trouble and consent is not None and record.consent != consent.version:
+        if not trouble and not self._agreed(record):
             trouble = (
-                f"its terms of use must be agreed to; `dragoman login {provider.id}` shows them"
+                f"its terms of use must be agreed to; `dragoman accounts agree {record.label}` "
+                "shows them"
             )
         return Account(
             id=record.id,
@@ -479,12 +505,12 @@ class AccountBook:
             held.unsaved = ""
         self.publish()
 
-    def set_trouble(self, account_id: str, text: str) -> None:
-        """Say why an account cannot be called; an empty text takes it back."""
+    def set_trouble(self, account_id: str, text: str, need: Need = "sign_in") -> None:
+        """Say why an account cannot be called, and what helps; an empty text takes it back."""
         text = cut(text)  # services repeat what they were sent
         held = self._held.get(self.current_id(account_id))
         if held is not None and held.trouble != text:
-            held.trouble = text
+            held.trouble, held.need = text, need
             self.publish()
 
     def worked(self, account_id: str, secret: str) -> None:
@@ -547,7 +573,7 @@ class AccountBook:
                     f"There is an account {record.id} already.", status=409, code="label_taken"
                 )
             await self._vault.put(record)
-            self._held[record.id] = _Held(record, held.trouble, unconfirmed=True)
+            self._held[record.id] = _Held(record, held.trouble, held.need, unconfirmed=True)
             del self._held[old.id]
             await self._forget(old.id)
             while len(self._moved) >= _MOST_RENAMED:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from app.accounts.account import Account
 from app.accounts.admission import Admitted, Wanted
-from app.accounts.book import AccountBook, Vault
+from app.accounts.book import AccountBook, Need, Vault
 from app.accounts.flow import Flow, Listeners, Timer, agreed
 from app.accounts.imports import Found
 from app.accounts.login import Logins
@@ -76,6 +76,8 @@ class AccountView:
     """When it became so."""
     configured: bool
     """Written in the settings; else it was signed in to."""
+    need: Need = ""
+    """What a person has to do while it is ``unusable``."""
     name: str = ""
     plan: str = ""
     organization: str = ""
@@ -399,6 +401,8 @@ class Desk:
             "configured": self.book.is_configured(account.id),
             "order": account.order,
         }
+        if state.health == "unusable" and not told["configured"]:
+            told["need"] = self.book.need(account.id)
         if record is None:
             return AccountView(**told)  # type: ignore[arg-type] # one field by one above
         renewal = self.refresher.renewal(record.id)

@@ -220,6 +220,8 @@ class Refresher:
         if provider is None or not can_renew(record, provider):
             raise RequestError(
                 f"The sign-in of {record.id} has nothing to renew.",
+                hint="A key or a long-lived token is good until its service refuses it; "
+                f"`dragoman login {record.provider} --account {record.label}` stores another.",
                 status=409,
                 code="not_renewable",
             )
@@ -542,8 +544,10 @@ class Refresher:
         if error is None and provider is not None:
             error = _ended(record.id, provider)
         if error is not None:
-            short = "not allowed" if error.code == NOT_ALLOWED else "not signed in any more"
-            self.book.set_trouble(record.id, f"{short}. {error.text}")
+            if error.code == NOT_ALLOWED:
+                self.book.set_trouble(record.id, f"not allowed. {error.text}", need="")
+            else:
+                self.book.set_trouble(record.id, f"not signed in any more. {error.text}")
 
 
 def can_renew(record: Record, provider: Provider) -> bool:

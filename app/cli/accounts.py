@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 import typer
 
+from app.cli.agreement import ask_agreement
+from app.cli.client import Client
 from app.cli.running import client_of, connect, find_running, places
 from app.cli.status import JsonOption
 from app.cli.terminal import NotRunning, note, render_span, say, show_json, show_table
@@ -41,7 +43,7 @@ def accounts(
     now = time.time()
     rows = [_row(account, now, who=who) for account in answer["accounts"]]
     if rows:
-        show_table(("ACCOUNT", "WHO", "PLAN", "STATE", "AGAIN", "RENEWED", "REASON"), rows)
+        show_table(("ACCOUNT", "WHO", "PLAN", "STATE", "SINCE", "AGAIN", "RENEWED", "REASON"), rows)
     else:
         ids = ", ".join(service["id"] for service in answer["providers"])
         note("There is no account yet.")
@@ -87,6 +89,23 @@ def rename(
     _change(name, "rename", "It is called {id} now.", {"label": label})
 
 
+@commands.command()
+def agree(
+    name: AccountName,
+    date: Annotated[
+        str, typer.Option("--agree", metavar="DATE", help="Agree to the text of this date.")
+    ] = "",
+) -> None:
+    """Read the terms that a provider asks to be agreed to, and agree to them."""
+    client, account = _find(name)
+    services = client.get("/admin/accounts")["providers"]
+    if not any(one["id"] == account["provider"] and one["consent"] for one in services):
+        raise RequestError(f"{account['id']} asks for no agreement.", code="no_terms")
+    version = date or ask_agreement(client, account["provider"], say)
+    _act(client, account["id"], "consent", {"version": version})
+    say(f"You have agreed to the terms of {account['id']}.")
+
+
 def _change(name: str, action: str, sentence: str, body: dict[str, object] | None = None) -> None:
     answer = ask_account(name, action, body)
     say(sentence.format(id=answer["account"]["id"]))
@@ -100,11 +119,23 @@ def ask_account(name: str, action: str, body: dict[str, object] | None = None) -
         RequestError: none or several accounts are meant.
         AppError: the instance refuses.
     """
+    client, account = _find(name)
+    return _act(client, account["id"], action, body)
+
+
+def _find(name: str) -> tuple[Client, dict[str, Any]]:
     record = find_running(places())
     if record is None:
         raise NotRunning
     client = client_of(record, timeout_s=_ANSWER_S)
-    account_id = choose(client.get("/admin/accounts")["accounts"], name)
+    listed = client.get("/admin/accounts")["accounts"]
+    account_id = choose(listed, name)
+    return client, next(account for account in listed if account["id"] == account_id)
+
+
+def _act(
+    client: Client, account_id: str, action: str, body: dict[str, object] | None
+) -> dict[str, Any]:
     answer: dict[str, Any] = client.post(
         f"/admin/accounts/{quote(account_id, safe='')}/{action}", body
     )
@@ -120,11 +151,9 @@ def choose(accounts: list[dict[str, Any]], name: str) -> str:
     meant = [account for account in accounts if account["id"] == name]
     meant = meant or [account for account in accounts if account["label"] == name]
     if not meant:
-        meant = [
-            account
-            for account in accounts
-            if account["provider"] == name and not account["configured"]
-        ]
+        of_provider = [account for account in accounts if account["provider"] == name]
+        # What is written in the settings is changed there; it is meant only where nothing else is.
+        meant = [account for account in of_provider if not account["configured"]] or of_provider
     if len(meant) == 1:
         account_id: str = meant[0]["id"]
         return account_id
@@ -142,12 +171,13 @@ def choose(accounts: list[dict[str, Any]], name: str) -> str:
 
 
 def _row(account: dict[str, Any], now: float, *, who: bool) -> tuple[str, ...]:
-    until, renewed_at = account["until"], account["renewed_at"]
+    until, renewed_at, since = account["until"], account["renewed_at"], account["since"]
     return (
         account["id"] + (" (primary)" if account["primary"] else ""),
         account["name"] if who else "",
         account["plan"],
         account["state"],
+        "" if since is None else f"{render_span(now - since)} ago",
         "" if until is None else f"in {render_span(until - now)}",
         f"{render_span(now - renewed_at)} ago" if renewed_at else "",
         " ".join(text for text in (account["reason"], account["warning"]) if text),

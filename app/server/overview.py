@@ -17,6 +17,7 @@ from app.gateway.status import (
     ModelRoutes,
     PendingSignIn,
     ServiceStatus,
+    State,
     Status,
     describe_account,
     describe_state,
@@ -73,6 +74,8 @@ class Overview:
             problems=rooms.problems,
             accounts=accounts,
         )
+        if state in ("running", "working"):
+            state, reason = self._unread(state, accounts)
         return Status(
             state,
             __version__,
@@ -107,6 +110,13 @@ class Overview:
             if not account.provider.demo
         )
 
+    def _unread(self, state: State, accounts: tuple[AccountStatus, ...]) -> tuple[State, str]:
+        """Return that somebody has to act where terms have to be agreed to, else the state."""
+        for account in accounts:
+            if account.health == "unusable" and self._rooms.desk.book.need(account.id) == "consent":
+                return "attention", f"{account.title}, {account.label}: {account.reason}"
+        return state, ""
+
     def _models(
         self, everyone: tuple[Account, ...], accounts: tuple[AccountStatus, ...], now: float
     ) -> Any:
@@ -125,7 +135,6 @@ class Overview:
         quota = self._rooms.quotas.view(account.id, now)
         if view is None or view.configured:
             return describe_account(account, state, quota)
-        locked = bool(self._rooms.desk.book.vault_trouble(account.id))
         return describe_account(
             account,
             state,
@@ -134,7 +143,7 @@ class Overview:
             plan=view.plan,
             primary=view.primary,
             signed_in=True,
-            needs_sign_in=state.health == "unusable" and not locked,
+            needs_sign_in=view.need == "sign_in",
             warning=view.warning,
         )
 

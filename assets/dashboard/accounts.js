@@ -159,7 +159,7 @@ function card(account, quota, status, consent, act) {
   const button = (name, text, body, more = {}) => h("button", { type: "button", ...key(name), ...more,
     "aria-label": `${text}: ${account.label}`, onclick: () => act(account, name, body) }, text);
   const signedIn = !account.configured;
-  const unread = consent && state === "unusable";
+  const unread = consent && account.need === "consent";
   return h("article", { class: "card", "aria-label": `${account.title}, ${account.label}` },
     h("header", {}, h("div", { class: "card-name" }, h("h2", {}, account.label), h("p", { class: "sub" }, account.title)),
       h("div", { class: "pills" }, account.primary && h("span", { class: "pill" }, "Asked first"),

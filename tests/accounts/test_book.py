@@ -129,7 +129,7 @@ async def test_record_of_an_unknown_service_is_kept_and_not_used():
 
 async def test_text_that_was_not_agreed_to_keeps_an_account_from_being_used():
     room = await opened(record("s", "strict"), record("t", "strict", consent=CONSENT.version))
-    assert "dragoman login strict" in room.account("strict/s").trouble
+    assert "`dragoman accounts agree s`" in room.account("strict/s").trouble
     assert room.account("strict/t").ready
     with pytest.raises(RequestError):
         await room.book.agree("strict/s", "2020-01-01")
@@ -148,6 +148,42 @@ async def test_trouble_is_shown_and_taken_back():
 
 
 # Changes
+
+
+async def test_what_a_person_has_to_do_is_told():
+    room = await opened(record(), record("s", "strict", consent="2020-01-01"))
+    need = room.book.need
+    assert (need("web/web-1"), need("strict/s"), need("web/none")) == ("", "consent", "")
+    room.book.set_trouble("web/web-1", "Signed out.")
+    room.book.set_trouble("strict/s", "Not allowed.", need="")
+    assert (need("web/web-1"), need("strict/s")) == ("sign_in", "")
+    renamed = await room.book.rename("web/web-1", "other")
+    assert (need(renamed.id), need("web/web-1")) == ("sign_in", "sign_in")
+    room.book.set_trouble("web/other", "")
+    assert need("web/other") == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "need"),
+    [("damaged", "sign_in"), ("wrong_key", "sign_in"), ("newer", ""), ("unreadable", "")],
+)
+async def test_file_that_is_lost_needs_a_sign_in_and_one_that_may_come_back_does_not(code, need):
+    class Damaged(DictVault):
+        async def load(self):
+            return ()
+
+    vault = Damaged(record())
+    vault.troubles = (Trouble("web/web-1", code, "It cannot be read."),)
+    room = await opened(vault=vault)
+    assert room.book.need("web/web-1") == need
+
+
+async def test_vault_that_is_shut_needs_no_sign_in():
+    vault = DictVault(record())
+    vault.locked = "The keyring is locked."
+    room = Room(vault=vault)
+    room.book.show_sealed()
+    assert room.book.need("web/web-1") == "vault"
 
 
 async def test_pause_and_resume_are_stored():

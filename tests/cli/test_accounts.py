@@ -3,10 +3,13 @@ import time
 import msgspec
 import pytest
 
+from app.cli.accounts import choose
+
 NOBODY = {
     "configured": False,
     "reason": "",
     "until": None,
+    "since": None,
     "name": "",
     "plan": "",
     "primary": False,
@@ -36,6 +39,7 @@ def test_table_tells_how_each_account_is(dragoman, fake):
             "cooling",
             reason="5-hour window used up",
             until=time.time() + 3_630,
+            since=time.time() - 300,
             name="anna@example.org",
         ),
         account("web/web-1", warning="It could not be renewed: gone."),
@@ -43,11 +47,12 @@ def test_table_tells_how_each_account_is(dragoman, fake):
     code, out, _ = dragoman("accounts")
     assert code == 0
     head, *rows = out.splitlines()
-    assert head.split() == ["ACCOUNT", "PLAN", "STATE", "AGAIN", "RENEWED", "REASON"]
+    assert head.split() == ["ACCOUNT", "PLAN", "STATE", "SINCE", "AGAIN", "RENEWED", "REASON"]
     assert "claude/claude-1 (primary)" in rows[0]
     assert "2 h ago" in rows[0]
     assert "5-hour window used up" in rows[1]
     assert "in 1 h" in rows[1]
+    assert "5 min ago" in rows[1]
     assert "It could not be renewed: gone." in rows[2]
     assert fake.asked[-1][2] == f"Bearer {fake.record.token}"
 
@@ -125,3 +130,44 @@ def test_changing_without_an_instance_says_how_to_start(dragoman):
     code, _, err = dragoman("accounts", "pause", "work")
     assert code == 3
     assert "dragoman start" in err
+
+
+def test_account_of_the_settings_is_meant_only_where_nothing_else_is(dragoman, fake):
+    written, signed_in = account("codex/file", configured=True), account("codex/work")
+    assert choose([written, signed_in], "codex") == "codex/work"
+    assert choose([written], "codex") == "codex/file"
+
+
+TERMS = {"version": "2026-02-19", "text": "Their apps only.", "instead": "Use a key."}
+
+
+def strict(fake):
+    fake.answers["GET /admin/accounts"] = listing(
+        account("strict/s", "unusable"), providers=[{"id": "strict", "consent": TERMS}]
+    )
+    fake.answers["POST /admin/accounts/strict%2Fs/consent"] = {"account": account("strict/s")}
+
+
+def test_terms_are_agreed_to_by_their_date(dragoman, fake):
+    strict(fake)
+    code, out, _ = dragoman("accounts", "agree", "s", "--agree", "2026-02-19")
+    assert (code, out) == (0, "You have agreed to the terms of strict/s.\n")
+    assert msgspec.json.decode(fake.asked[-1][3]) == {"version": "2026-02-19"}
+
+
+def test_terms_that_nobody_is_there_to_read_are_shown_and_not_agreed_to(dragoman, fake):
+    strict(fake)
+    code, out, err = dragoman("accounts", "agree", "s")
+    assert code == 1
+    assert "Their apps only." in out
+    assert "--agree 2026-02-19" in err
+    assert all(asked[0] == "GET" for asked in fake.asked)
+
+
+def test_account_without_terms_asks_for_no_agreement(dragoman, fake):
+    fake.answers["GET /admin/accounts"] = listing(
+        account("web/w"), providers=[{"id": "web", "consent": None}]
+    )
+    code, _, err = dragoman("accounts", "agree", "w")
+    assert code == 1
+    assert "web/w asks for no agreement." in err

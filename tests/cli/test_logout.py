@@ -27,19 +27,19 @@ def test_several_are_listed_and_none_is_removed(dragoman, fake):
     assert fake.asked[-1][0] == "GET"
 
 
-@pytest.mark.parametrize("name", ["nobody", "openai"])
-def test_unknown_account_is_a_failure_with_a_hint(dragoman, fake, name):
+def test_unknown_account_is_a_failure_with_a_hint(dragoman, fake):
     fake.answers["GET /admin/accounts"] = listing(*ACCOUNTS)
-    code, _, err = dragoman("logout", name)
+    code, _, err = dragoman("logout", "nobody")
     assert code == 1
     assert "dragoman accounts" in err
 
 
-def test_refusal_of_the_instance_is_told(dragoman, fake):
+@pytest.mark.parametrize("name", ["openai", "openai-1"])
+def test_refusal_of_the_instance_is_told(dragoman, fake, name):
     fake.answers["GET /admin/accounts"] = listing(*ACCOUNTS)
     refusal = (409, {"error": {"message": "It is written in the settings.", "code": "x"}})
     fake.answers["POST /admin/accounts/openai%2Fopenai-1/logout"] = refusal
-    code, _, err = dragoman("logout", "openai-1")
+    code, _, err = dragoman("logout", name)
     assert code == 1
     assert "written in the settings" in err
 

@@ -74,7 +74,8 @@ async def test_terms_that_nobody_agreed_to():
     strict = replace(PROVIDERS["strict"], id="web")
     place = await Place(record(), providers={"web": strict}).open()
     _, error = await place.ask()
-    assert "(web-1: its terms of use must be agreed to; `dragoman login web`" in error["message"]
+    terms = "its terms of use must be agreed to; `dragoman accounts agree web-1` shows them"
+    assert f"(web-1: {terms})" in error["message"]
 
 
 async def test_vault_that_is_locked():

@@ -1,5 +1,11 @@
 """The status of a running program."""
 
+import pytest
+
+from app.accounts.desk import Desk
+from app.accounts.vaultstate import Trouble
+from tests.accounts.services import CONSENT, PROVIDERS, record
+from tests.fakes.basic import DictVault
 from tests.server.running import CHAT, SAY, running
 
 TWO = """
@@ -49,3 +55,72 @@ async def test_the_dashboard_is_opened_by_a_ticket_and_its_session_is_taken(tmp_
         assert (await server.get("/admin/models", headers)).status == 200
         assert (await server.get("/admin/accounts", headers)).status == 200
         assert (await server.post("/admin/session", {"ticket": ticket})).status >= 400
+
+
+async def keeping(service, vault):
+    """Let a running program keep its accounts in another vault; it is closed with the program."""
+    await service.desk.close()
+    service.providers.update(PROVIDERS)
+    service.desk = Desk(vault, service.roster, service.providers, service._send)
+    return service.desk
+
+
+async def test_account_that_is_signed_out_needs_a_sign_in(tmp_path):
+    async with running(tmp_path) as server:
+        desk = await keeping(server.service, DictVault(record()))
+        await desk.open()
+        desk.book.set_trouble("web/web-1", "not signed in any more. It was revoked.")
+        status = server.service.overview.status()
+        (account,) = status.accounts
+        assert (account.health, account.needs_sign_in) == ("unusable", True)
+        assert (status.state, "It was revoked" in status.reason) == ("attention", True)
+
+
+async def test_account_whose_terms_are_not_agreed_to_says_so_and_needs_no_sign_in(tmp_path):
+    async with running(tmp_path) as server:
+        desk = await keeping(server.service, DictVault(record(), record("s", "strict", consent="2020")))
+        await desk.open()
+        status = server.service.overview.status()
+        strict = next(account for account in status.accounts if account.provider == "strict")
+        assert (strict.health, strict.needs_sign_in) == ("unusable", False)
+        assert "`dragoman accounts agree s`" in strict.reason
+        assert (status.state, status.reason) == ("attention", f"Strict, s: {strict.reason}")
+        await desk.book.agree("strict/s", CONSENT.version)
+        assert server.service.overview.status().state == "running"
+
+
+async def test_account_that_is_not_allowed_is_not_told_to_sign_in(tmp_path):
+    async with running(tmp_path) as server:
+        desk = await keeping(server.service, DictVault(record()))
+        await desk.open()
+        desk.book.set_trouble("web/web-1", "not allowed. The service said so.", need="")
+        (account,) = server.service.overview.status().accounts
+        assert (account.health, account.needs_sign_in) == ("unusable", False)
+
+
+async def test_accounts_of_a_vault_that_is_not_open_yet_need_no_sign_in(tmp_path):
+    async with running(tmp_path) as server:
+        vault = DictVault(record())
+        vault.locked = "The stored sign-ins have not been opened yet."
+        desk = await keeping(server.service, vault)
+        desk.book.show_sealed()
+        (account,) = server.service.overview.status().accounts
+        assert (account.health, account.needs_sign_in) == ("unusable", False)
+        assert "not been opened" in account.reason
+
+
+@pytest.mark.parametrize(("code", "needed"), [("damaged", True), ("unreadable", False)])
+async def test_sign_in_that_cannot_be_read_is_needed_anew_only_where_it_is_lost(
+    tmp_path, code, needed
+):
+    class Damaged(DictVault):
+        async def load(self):
+            return ()
+
+    async with running(tmp_path) as server:
+        vault = Damaged(record())
+        vault.troubles = (Trouble("web/web-1", code, "It cannot be read."),)
+        desk = await keeping(server.service, vault)
+        await desk.open()
+        (account,) = server.service.overview.status().accounts
+        assert account.needs_sign_in is needed
