@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from app.errors import AppError
-from app.ledger.budget import Budget, Level, Purse, Standing
+from app.ledger.budget import Standing
 from app.ledger.days import day_after, day_of, hour_of, start_of
 from app.ledger.entry import Entry
+from app.ledger.meter import Meter
 from app.ledger.metrics import Metrics
 from app.ledger.query import HOURS_KEPT, ListQuery, UsageQuery
 from app.ledger.report import COLUMN, Report, build_report
@@ -56,8 +57,7 @@ class Ledger:
         *,
         spill: Path | None,
         retention: Callable[[], Retention] = Retention,
-        budgets: Iterable[Budget] = (),
-        level_changed: Callable[[Standing], None] | None = None,
+        meter: Meter | None = None,
         now: Callable[[], float] = time.time,
         every_s: float = 0.5,
     ) -> None:
@@ -66,24 +66,27 @@ class Ledger:
         Args:
             spill: file for entries that cannot be written at the end, in the data folder.
             retention: what is kept, asked about hourly.
-            budgets: see ``set_budgets``.
-            level_changed: told when a budget reaches ``warn`` or ``stop``, on the thread of
-                ``note``.
+            meter: counts for limits and budgets; one without any by default.
             now: the clock, epoch seconds.
             every_s: how long entries are gathered before a write, in seconds.
         """
         self.metrics = Metrics()
         self._retention = retention
         self._now = now
-        self._level_changed = level_changed
-        self._lock = threading.Lock()
-        self._purse = Purse(budgets)
-        self._levels: dict[str, Level] = {}
+        self.meter = Meter(now=now) if meter is None else meter
+        """What limits and budgets are checked by; told of every entry."""
         self._store: LedgerStore | None = None
         self.opened = threading.Event()
         """Set once questions can be asked and budgets know what was used this month."""
         self._open: Callable[[], LedgerStore] | None = None
-        self._writer = Writer(self._opened, spill=spill, tidy=self._tidy, now=now, every_s=every_s)
+        self._writer = Writer(
+            self._opened,
+            spill=spill,
+            tidy=self._tidy,
+            recalled=self.meter.note,
+            now=now,
+            every_s=every_s,
+        )
 
     def start(self, open_store: Callable[[], LedgerStore]) -> None:
         """Begin to write.
@@ -98,25 +101,8 @@ class Ledger:
     def note(self, entry: Entry) -> None:
         """Take the entry of a request. Never waits for the database, and never fails for it."""
         self.metrics.note(entry)
+        self.meter.note(entry)
         self._writer.add(entry)
-        changed: list[Standing] = []
-        with self._lock:
-            if self._purse.budgets:
-                tokens = 0 if entry.tokens is None else entry.tokens.total
-                worth = (entry.cost or 0) if entry.worth else 0
-                day = day_of(entry.at)
-                self._purse.add(
-                    day,
-                    entry.key_id,
-                    entry.provider,
-                    cost=entry.spent,
-                    worth=worth,
-                    tokens=tokens,
-                )
-                changed = self._risen(day)
-        if self._level_changed is not None:
-            for standing in changed:
-                self._level_changed(standing)
 
     def close(self, grace_s: float = 5.0) -> None:
         """Write all that waits; blocks for ``grace_s`` and a little more at most."""
@@ -145,70 +131,9 @@ class Ledger:
         """Return a request with its attempts; see ``request_detail``."""
         return request_detail(self._asked(), name)
 
-    # --- budgets ---------------------------------------------------------------------------------
-
-    def set_budgets(self, budgets: Iterable[Budget]) -> None:
-        """Take other budgets, and count what was used this month; blocks.
-
-        Raises:
-            AppError: there is no database; the budgets hold from now on, counting from nothing.
-        """
-        purse = Purse(budgets)
-        if self._store is None:
-            with self._lock:
-                self._purse, self._levels = purse, {}
-            return
-        self._writer.flush(2.0)
-        with self._lock:
-            self._purse, self._levels = purse, {}
-        self._count_month(self._store)
-
     def standings(self) -> tuple[Standing, ...]:
         """Return how each budget stands now."""
-        with self._lock:
-            return self._purse.standings(day_of(self._now()))
-
-    def refusal(self, key_id: str, provider: str | None = None) -> AppError | None:
-        """Return why a request may not be served, if a budget forbids it.
-
-        Args:
-            key_id: of the caller; empty for none.
-            provider: whom it would go to; None before that is chosen.
-        """
-        with self._lock:
-            if not self._purse.budgets:
-                return None
-            now = self._now()
-            standing = self._purse.stopped(day_of(now), key_id, provider)
-        if standing is None:
-            return None
-        return AppError(
-            standing.sentence,
-            code="budget_exceeded",
-            status=429,
-            retry_after_s=max(1.0, standing.resets_at - now),
-            hint="Raise the budget in the settings, or wait until it begins anew.",
-        )
-
-    def _risen(self, day: int) -> list[Standing]:
-        """Return the budgets whose level has become another, and worse, since last asked."""
-        changed = []
-        for standing in self._purse.standings(day):
-            name, level = standing.budget.name, standing.level
-            if self._levels.get(name, "ok") != level:
-                self._levels[name] = level
-                if level != "ok":
-                    changed.append(standing)
-        return changed
-
-    def _count_month(self, store: LedgerStore) -> None:
-        if not self._purse.budgets:
-            return
-        today = day_of(self._now())
-        first = today // 100 * 100 + 1
-        rows = store.usage.sums("day", first, today, ("day", "key_id", "provider"), {})
-        with self._lock:
-            self._purse.load(rows)
+        return self.meter.standings()
 
     # --- the writer's thread -----------------------------------------------------------------------
 
@@ -216,7 +141,7 @@ class Ledger:
         if self._open is None:
             raise AppError("The ledger has not been started.", code="store_unavailable")
         store = self._open()
-        self._count_month(store)
+        self.meter.prime(store.usage)
         self._store = store
         self.opened.set()
         return store

@@ -106,6 +106,7 @@ class Writer:
         *,
         spill: Path | None = None,
         tidy: Callable[[Store], None] | None = None,
+        recalled: Callable[[Entry], None] | None = None,
         now: Callable[[], float] = time.time,
         every_s: float = _EVERY_S,
         batch: int = _BATCH,
@@ -119,6 +120,7 @@ class Writer:
             spill: file for what could not be written at the end; None loses it.
             tidy: removes what is too old; called in the thread once after the start and then
                 about hourly.
+            recalled: told, in the thread, of each entry that an earlier program left in the file.
             now: the clock, epoch seconds.
             every_s: how long entries are gathered, in seconds.
             batch: entries that are enough for a write.
@@ -128,6 +130,7 @@ class Writer:
         self._open_store = open_store
         self._spill = spill
         self._tidy = tidy
+        self._recalled = recalled
         self._now = now
         self._every_s = every_s
         self._batch = batch
@@ -400,6 +403,9 @@ class Writer:
         for line in self._spill.read_bytes().splitlines():
             with contextlib.suppress(msgspec.MsgspecError):  # the disk was full within a line
                 entries.append(_ENTRIES.decode(line))
+        if self._recalled is not None:
+            for entry in entries:
+                self._recalled(entry)
         for start in range(0, len(entries), self._batch):
             some = entries[start : start + self._batch]
             with self._changed:

@@ -1,111 +1,76 @@
 import pytest
 
-from app.ledger.budget import Budget, Purse
+from app.ledger.budget import Budget, budget_error, standing_of
 from app.ledger.days import start_of
+from app.ledger.tally import Amounts, Tally
 
 DAY = 20261121
+NOW = start_of(DAY) + 3_600
 
 
-def spend(purse, day=DAY, key="", provider="openai", cost=0, worth=0, tokens=0):
-    purse.add(day, key, provider, cost=cost, worth=worth, tokens=tokens)
-
-
-def levels(purse, day=DAY):
-    return {one.budget.name: one.level for one in purse.standings(day)}
-
-
-def test_levels_rise_with_what_is_used():
-    purse = Purse([Budget("all", 1_000)])
-    assert levels(purse) == {"all": "ok"}
-    spend(purse, cost=799)
-    assert levels(purse) == {"all": "ok"}
-    spend(purse, cost=1)
-    assert levels(purse) == {"all": "warn"}
-    spend(purse, cost=200)
-    assert levels(purse) == {"all": "stop"}
-    (standing,) = purse.standings(DAY)
-    assert (standing.used, standing.part) == (1_000, 1.0)
+def used(cost=0, worth=0, tokens=0, day=DAY, key="", provider="openai"):
+    tally = Tally()
+    tally.add(day, key, provider, Amounts(1, tokens, cost, worth))
+    return tally
 
 
 @pytest.mark.parametrize(
-    ("budget", "used"),
-    [
-        (Budget("b", 100), 111),
-        (Budget("b", 100, key_id="k1"), 11),
-        (Budget("b", 100, key_id=""), 100),
-        (Budget("b", 100, provider="openai"), 101),
-        (Budget("b", 100, provider="openai", key_id="k1"), 1),
-        (Budget("b", 100, unit="tokens"), 7),
-        (Budget("b", 100, count_worth=True), 1_111),
-    ],
+    ("cost", "level"), [(0, "ok"), (799, "ok"), (800, "warn"), (999, "warn"), (1_000, "stop")]
 )
-def test_a_budget_counts_what_it_is_about(budget, used):
-    purse = Purse([budget])
-    spend(purse, key="k1", cost=1, tokens=7)
-    spend(purse, key="k1", provider="claude", cost=10, worth=1_000)
-    spend(purse, key="", cost=100)
-    assert purse.standings(DAY)[0].used == used
+def test_levels_rise_with_what_is_used(cost, level):
+    standing = standing_of(Budget("all", 1_000), used(cost), DAY)
+    assert (standing.level, standing.used, standing.part) == (level, cost, cost / 1_000)
+
+
+def test_money_counts_plans_only_where_it_is_told_to():
+    tally = used(cost=10, worth=500)
+    assert standing_of(Budget("b", 1_000), tally, DAY).used == 10
+    assert standing_of(Budget("b", 1_000, count_worth=True), tally, DAY).used == 510
+
+
+def test_a_budget_may_warn_only_or_stop_only():
+    tally = used(5_000)
+    assert standing_of(Budget("b", 10, stop=None, warn=0.5), tally, DAY).level == "warn"
+    assert standing_of(Budget("b", 5_001, warn=None), tally, DAY).level == "ok"
+    assert standing_of(Budget("b", 5_000, warn=None), tally, DAY).level == "stop"
+
+
+def test_a_budget_is_about_its_scope():
+    tally = used(7, key="k1")
+    scopes = [("whole", ""), ("key", "k1"), ("key", ""), ("provider", "openai"), ("provider", "x")]
+    found = [standing_of(Budget("b", 10, scope=scope), tally, DAY).used for scope in scopes]
+    assert found == [7, 7, 0, 7, 0]
 
 
 def test_each_day_and_each_month_begins_anew():
-    purse = Purse([Budget("day", 10, period="day"), Budget("month", 10)])
-    spend(purse, day=20261130, cost=10)
-    assert levels(purse, 20261130) == {"day": "stop", "month": "stop"}
-    assert levels(purse, 20261201) == {"day": "ok", "month": "ok"}
-    spend(purse, day=20261201, cost=10)
-    spend(purse, day=20261202, cost=1)
-    assert levels(purse, 20261202) == {"day": "ok", "month": "stop"}
-    assert [one.resets_at for one in purse.standings(20261202)] == [
-        start_of(20261203),
-        start_of(20270101),
-    ]
+    tally = used(10, day=20261130)
+    day, month = Budget("day", 10, period="day"), Budget("month", 10)
+    assert [standing_of(b, tally, 20261130).level for b in (day, month)] == ["stop", "stop"]
+    later = [standing_of(b, tally, 20261201) for b in (day, month)]
+    assert [one.level for one in later] == ["ok", "ok"]
+    assert [one.resets_at for one in later] == [start_of(20261202), start_of(20270101)]
 
 
-def test_what_comes_late_from_an_earlier_day_is_not_counted_today():
-    purse = Purse([Budget("day", 10, period="day")])
-    spend(purse, day=DAY, cost=3)
-    spend(purse, day=DAY - 1, cost=5)
-    assert purse.standings(DAY)[0].used == 3
-
-
-def test_a_request_is_refused_by_the_budget_that_lasts_longest():
-    purse = Purse(
-        [
-            Budget("today", 10, period="day"),
-            Budget("month", 10),
-            Budget("other key", 1, key_id="k2"),
-            Budget("claude", 1, provider="claude"),
-        ]
+def test_sentences_say_what_is_used():
+    tally = used(1_234_567, tokens=1_500)
+    assert standing_of(Budget("a", 5_000_000), tally, DAY).sentence == (
+        "Budget a: $1.23 of $5.00 used this month (25%)."
     )
-    assert purse.stopped(DAY, "k1") is None
-    spend(purse, key="k1", provider="claude", cost=1)
-    assert purse.stopped(DAY, "k1", "openai") is None
-    assert purse.stopped(DAY, "k1") is None  # where it goes is not known yet
-    assert purse.stopped(DAY, "k1", "claude").budget.name == "claude"
-    spend(purse, key="k1", cost=20)
-    assert purse.stopped(DAY, "k1", "openai").budget.name == "month"
+    tokens = Budget("b", 3_000, unit="tokens", period="day")
+    assert standing_of(tokens, tally, DAY).sentence == (
+        "Budget b: 1,500 of 3,000 tokens used today (50%)."
+    )
 
 
-def test_a_budget_may_warn_only():
-    purse = Purse([Budget("b", 10, stop=None, warn=0.5)])
-    spend(purse, cost=1_000)
-    assert levels(purse) == {"b": "warn"}
-    assert purse.stopped(DAY, "") is None
-
-
-def test_what_the_store_has_is_counted_beside_what_came_since():
-    purse = Purse([Budget("day", 100, period="day", unit="tokens"), Budget("month", 100)])
-    spend(purse, cost=1, tokens=1)
-    tokens = {"input": 1, "cache_read": 2, "cache_write": 3, "output": 4}
-    one = {"key_id": "", "provider": "openai", "cost": 10, "worth": 0} | tokens
-    purse.load([one | {"day": DAY}, one | {"day": DAY - 5}])
-    assert [standing.used for standing in purse.standings(DAY)] == [11, 21]
-
-
-def test_sentences_tell_money_in_dollars():
-    purse = Purse([Budget("work", 10_000_000), Budget("t", 5_000, unit="tokens", period="day")])
-    spend(purse, cost=8_450_000, tokens=1_234)
-    assert [one.sentence for one in purse.standings(DAY)] == [
-        "Budget work: $8.45 of $10.00 used this month (84%).",
-        "Budget t: 1,234 of 5,000 tokens used today (25%).",
-    ]
+def test_refusal_is_of_the_budget_that_lasts_longest():
+    tally = used(10)
+    standings = tuple(
+        standing_of(budget, tally, DAY)
+        for budget in (Budget("month", 10), Budget("day", 10, period="day"), Budget("ok", 100))
+    )
+    error = budget_error(standings, NOW)
+    assert (error.status, error.code) == (429, "budget_exceeded")
+    assert error.message == "Budget month: $0.00 of $0.00 used this month (100%)."
+    assert error.retry_after_s == start_of(20261201) - NOW
+    assert "ledger.budgets" in error.hint
+    assert budget_error(standings[2:], NOW) is None

@@ -5,8 +5,8 @@ import pytest
 
 from app.errors import AppError
 from app.ledger.budget import Budget
-from app.ledger.days import day_of
 from app.ledger.ledger import Ledger, Retention
+from app.ledger.meter import Meter
 from app.ledger.query import list_query, usage_query
 from app.store.database import Database
 from app.store.ledger import LedgerStore
@@ -174,42 +174,27 @@ def test_budgets_count_what_the_database_has_of_this_month(database, opened):
     first = opened()
     noted(first, entry("a", cost=400_000), entry("b", at=NOON - 40 * DAY_S, cost=9_000_000))
     first.close()
-    ledger = opened(budgets=[Budget("month", 1_000_000)])
+    meter = Meter(now=lambda: NOON + 60)
+    meter.set_budgets([Budget("month", 1_000_000)])
+    ledger = opened(meter=meter)
     assert [one.used for one in ledger.standings()] == [400_000]
     noted(ledger, entry("c", cost=100_000), entry("d", cost=5, worth=True))
     assert [one.used for one in ledger.standings()] == [500_000]
-    ledger.set_budgets([Budget("today", 1_000, unit="tokens", period="day"), Budget("m", 10**6)])
+    meter.set_budgets([Budget("today", 1_000, unit="tokens", period="day"), Budget("m", 10**6)])
     assert [one.used for one in ledger.standings()] == [3 * 180, 500_000]
 
 
-def test_a_level_is_told_once_when_it_is_reached(opened):
-    told = []
-    ledger = opened(budgets=[Budget("b", 1_000)], level_changed=told.append)
-    for i in range(12):
-        ledger.note(entry(f"r{i}", cost=100))
-    assert [(one.budget.name, one.level, one.used) for one in told] == [
-        ("b", "warn", 800),
-        ("b", "stop", 1_000),
-    ]
-
-
-def test_a_spent_budget_refuses_until_it_begins_anew(opened):
-    ledger = opened(budgets=[Budget("work", 1_000, key_id="k1", period="day")])
-    assert ledger.refusal("k1") is None
-    ledger.note(entry(key_id="k1", cost=1_000))
-    assert ledger.refusal("k2") is None
-    error = ledger.refusal("k1")
-    assert (error.status, error.code) == (429, "budget_exceeded")
-    assert "Budget work" in error.message
-    assert 0 < error.retry_after_s <= DAY_S
-    assert day_of(NOON + 60 + error.retry_after_s) != day_of(NOON)
-
-
-def test_without_budgets_nothing_is_refused(opened):
-    ledger = opened()
-    ledger.note(entry(cost=10**12))
-    assert ledger.refusal("") is None
-    assert ledger.standings() == ()
+def test_what_an_earlier_program_could_not_write_counts(database, opened, tmp_path):
+    spill = tmp_path / "waiting.jsonl"
+    first = Ledger(spill=spill, now=lambda: NOON + 60)
+    first.note(entry("a", cost=300_000))
+    first.close(0.0)
+    meter = Meter(now=lambda: NOON + 60)
+    meter.set_budgets([Budget("month", 1_000_000)])
+    ledger = opened(meter=meter, spill=spill)
+    noted(ledger, entry("b", cost=1))  # written after what waited in the file
+    assert ledger.request("a") is not None
+    assert [one.used for one in ledger.standings()] == [300_001]
 
 
 def test_a_locked_database_is_said_while_reports_go_on(opened, tmp_path):

@@ -1,0 +1,103 @@
+"""Limits of keys: how far each is used, and the words when one is reached. Pure.
+
+Requests count when they begin to be served; one that no account was asked for is given back.
+Tokens and money count when a request has ended, so that calls under way may pass a limit by what
+they cost. Money is what calls cost at list price, whether or not a plan pays for them: a limit
+holds back the use of others, and a plan can be used up, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.errors import AppError
+from app.keys import KeyRecord, Limit
+from app.ledger.days import next_period
+from app.ledger.tally import Amounts, Tally
+
+__all__ = ["LimitUse", "limit_error", "uses_of"]
+
+_PERIOD_WORDS = {"minute": "in the last minute", "day": "today", "month": "this month"}
+
+
+@dataclass(frozen=True, slots=True)
+class LimitUse:
+    """How far a limit is used."""
+
+    limit: Limit
+    used: int
+    """In the unit of the limit."""
+    free_at: float
+    """Epoch seconds: when something is free again; now or before where something is. Of days and
+    months: when the next begins."""
+
+    @property
+    def reached(self) -> bool:
+        """Whether nothing is left."""
+        return self.used >= self.limit.amount
+
+    @property
+    def sentence(self) -> str:
+        """The use for people."""
+        limit = self.limit
+        return (
+            f"{limit.show(self.used)} of {limit.show(limit.amount)} {_PERIOD_WORDS[limit.period]}"
+        )
+
+
+def uses_of(record: KeyRecord, tally: Tally, day: int, now: float) -> tuple[LimitUse, ...]:
+    """Return how far each limit of a key is used.
+
+    Args:
+        record: the key.
+        tally: what was used.
+        day: today.
+        now: epoch seconds.
+    """
+    return tuple(_use(limit, record.id, tally, day, now) for limit in record.limits)
+
+
+def _use(limit: Limit, key_id: str, tally: Tally, day: int, now: float) -> LimitUse:
+    if limit.period == "minute":
+        minute = tally.minute(key_id)
+        free_at = minute.falls_below(now, limit.amount, limit.unit)
+        return LimitUse(limit, _amount(limit, minute.sums(now)), free_at)
+    used = _amount(limit, tally.of(("key", key_id), limit.period, day))
+    return LimitUse(limit, used, next_period(limit.period, day))
+
+
+def _amount(limit: Limit, amounts: Amounts) -> int:
+    match limit.unit:
+        case "requests":
+            return amounts.requests
+        case "tokens":
+            return amounts.tokens
+        case "usd":
+            return amounts.cost + amounts.worth
+
+
+def limit_error(
+    label: str, uses: tuple[LimitUse, ...], now: float, clock: Callable[[float, float], str]
+) -> AppError | None:
+    """Return why a key may not be used now: the limit that lasts longest, or None.
+
+    Args:
+        label: of the key.
+        uses: of its limits.
+        now: epoch seconds.
+        clock: renders a time of day for people; takes it and now.
+    """
+    reached = [use for use in uses if use.reached]
+    if not reached:
+        return None
+    last = max(reached, key=lambda use: use.free_at)
+    wait_s = max(last.free_at - now, 0.001)
+    again = f"in {wait_s:.0f} s" if wait_s < 120 else clock(last.free_at, now)
+    return AppError(
+        f"The limit of the key {label!r} is reached: {last.sentence}.",
+        status=429,
+        code="key_limit_reached",
+        retry_after_s=wait_s,
+        hint=f"It can be used again {again}; `dragoman keys edit` changes its limits.",
+    )
