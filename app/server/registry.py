@@ -5,6 +5,7 @@ fetched, and in it one more provider, ``dragoman``, with every model that the ca
 Programs that read it (``OPENCODE_MODELS_URL``) send no key with that request. So there is a form per
 key, ``/models/{token}/api.json`` and ``/api/{token}/api.json``: the token stands for a key's scope, is
 made of what is stored of the key, ends with it, and opens nothing but this list.
+``GET /admin/models/address?key=LABEL`` tells it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
-from app.errors import AccessError
+from app.errors import AccessError, RequestError
 from app.keys import KeyRecord
 from app.server.front import FrontContext
 from app.server.guard import Grant
@@ -175,6 +176,27 @@ class _KeyRegistry(_Registry):
         )
 
 
+class _Address(Page):
+    kind = "control"
+
+    async def get(self) -> None:
+        name = self.get_query_argument("key")
+        found = [
+            record
+            for record in await self.control.list_keys()
+            if name in (record.id, record.label) and record.revoked_at is None
+        ]
+        if len(found) != 1:
+            raise RequestError(
+                f"{'More than one key' if found else 'No key'} is called {name[:100]!r}.",
+                hint="`dragoman keys list` shows ids and labels.",
+                status=404,
+                code="key_not_found",
+                param="key",
+            )
+        self.send_json({"path": f"/models/{models_token(found[0])}"})
+
+
 def registry_routes(control: Any, document: Callable[[], bytes | None]) -> list[Any]:
     """Return the routes.
 
@@ -185,5 +207,6 @@ def registry_routes(control: Any, document: Callable[[], bytes | None]) -> list[
     shared = {"control": control, "document": document}
     return [
         (r"/(?:models/)?api\.json", _Registry, shared),
+        (r"/admin/models/address", _Address, {"control": control}),
         (r"/(?:models|api)/(?P<token>[0-9a-f]{32})/api\.json", _KeyRegistry, shared),
     ]

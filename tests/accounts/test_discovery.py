@@ -1,5 +1,6 @@
 """Model lists: read, kept, and what is known without them."""
 
+import asyncio
 import json
 from dataclasses import replace
 
@@ -149,3 +150,59 @@ async def test_new_settings_forget_accounts_that_are_gone_and_every_trouble():
     desk.discovery.begin_anew([one, three])
     assert desk.names(one, two, three) == {"openai/one": ["a"]}
     assert desk.discovery.trouble("openai/three") == ""
+
+
+class Held(Desk):
+    """A desk whose services answer only once the gate is open, and with a clock."""
+
+    def __init__(self, **answers):
+        super().__init__(**answers)
+        self.gate = asyncio.Event()
+        self.at = 0.0
+        self.discovery = Discovery(self.fetch, self.fresh, DIALECTS, lambda: self.at)
+
+    async def fetch(self, request, limits):
+        answer = await super().fetch(request, limits)
+        await self.gate.wait()
+        return answer
+
+
+async def test_of_several_that_want_a_list_at_once_one_asks():
+    desk = Held(one=models("a"))
+    one = account()
+    waiting = [asyncio.ensure_future(desk.discovery.read([one])) for _ in range(4)]
+    while not desk.asked:
+        await asyncio.sleep(0)
+    waiting[0].cancel()  # one who leaves ends it for nobody else
+    desk.gate.set()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert waiting[0].cancelled()
+    assert len(desk.asked) == 1
+    assert desk.names(one) == {"openai/one": ["a"]}
+    await desk.discovery.read([one])
+    assert len(desk.asked) == 2
+
+
+async def test_another_sign_in_of_the_same_name_is_asked_for_itself():
+    desk = Held(one=models("a"), two=models("b"))
+    old = account()
+    new = replace(old, credential=Credential("sk-two"))
+    waiting = [asyncio.ensure_future(desk.discovery.read([who])) for who in (old, new)]
+    while len(desk.asked) < 2:
+        await asyncio.sleep(0)
+    desk.gate.set()
+    await asyncio.gather(*waiting)
+    assert len(desk.asked) == 2
+
+
+async def test_a_list_that_was_asked_for_a_moment_ago_is_left_to_cool_down():
+    desk = Held(one=models("a"))
+    desk.gate.set()
+    one = account()
+    for at, asked in ((0, 1), (59, 1), (60, 2), (61, 2)):
+        desk.at = at
+        await desk.discovery.read([one], unless_within_s=60)
+        assert len(desk.asked) == asked
+    desk.discovery.begin_anew([one])  # other settings: nothing counts any more
+    await desk.discovery.read([one], unless_within_s=60)
+    assert len(desk.asked) == 3
