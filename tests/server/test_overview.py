@@ -78,7 +78,9 @@ async def test_account_that_is_signed_out_needs_a_sign_in(tmp_path):
 
 async def test_account_whose_terms_are_not_agreed_to_says_so_and_needs_no_sign_in(tmp_path):
     async with running(tmp_path) as server:
-        desk = await keeping(server.service, DictVault(record(), record("s", "strict", consent="2020")))
+        desk = await keeping(
+            server.service, DictVault(record(), record("s", "strict", consent="2020"))
+        )
         await desk.open()
         status = server.service.overview.status()
         strict = next(account for account in status.accounts if account.provider == "strict")
