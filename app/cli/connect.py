@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli.connected import connected, describe, state_json
 from app.cli.running import client_of, find_running, places
 from app.cli.status import JsonOption
 from app.cli.terminal import FAILED, note, render_error, say, show_json, show_table
@@ -56,6 +57,9 @@ def connect(
     model: ModelOption = None,
     role: RoleOption = None,
     every: AllOption = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Agents that point to a former address of it.")
+    ] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
@@ -63,12 +67,17 @@ def connect(
     """Point an agent here; without a name: list all.
 
     Shows the exact change of each file and asks before it writes. With --json it writes only with
-    --yes.
+    --yes. --update keeps the models that were chosen.
     """
-    if agent is not None and every:
-        raise typer.BadParameter("Name an agent or give --all, not both.")
+    if (agent is not None) + every + update > 1:
+        raise typer.BadParameter("Name an agent, or give --all, or --update.")
+    if update and (model is not None or role):
+        raise typer.BadParameter("--update keeps the models; name the agent to choose others.")
     known = connections()
     address, offered = find_address()
+    if update:
+        _update(known, address, offered, dry_run=dry_run, yes=yes, as_json=as_json)
+        return
     if agent is None and not every:
         _list(known, address, as_json)
         return
@@ -87,6 +96,40 @@ def connect(
         for name in names
     ]
     show_results(results, as_json)
+
+
+def _update(
+    known: Connections,
+    address: Address,
+    offered: list[dict[str, Any]] | None,
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Point agents that were connected to another address to the one that holds now."""
+    states = [state for state in connected(known) if state.points_elsewhere(address.url)]
+
+    def propose(name: str) -> Proposal:
+        record = known.state(name).record
+        roles: Any = {} if record is None else record.roles
+        return known.propose(name, address, find_models(roles, offered or ()))
+
+    show_results(
+        [
+            carry_out(
+                known,
+                state.agent.name,
+                propose,
+                write=not dry_run,
+                yes=yes,
+                as_json=as_json,
+                must_ask=True,
+            )
+            for state in states
+        ],
+        as_json,
+    )
 
 
 def connections() -> Connections:
@@ -309,38 +352,24 @@ def _list(known: Connections, address: Address, as_json: bool) -> None:
 
 
 def _state_text(state: AgentState, address: Address) -> str:
-    if not state.connected:
-        if state.agent.editable:
-            return "not connected" if state.found.installed else "not found"
-        return "by hand" if not state.agent.runnable else "by environment"
-    if state.points_elsewhere(address.url) and state.record is not None:
-        return f"connected to {state.record.url}; connect again to update it"
-    if state.drifted:
-        places = ", ".join(place for file in state.drifted for place in file.places)
-        words = ", ".join(sorted({file.state for file in state.drifted}))
-        return f"connected, but {words}" + (f": {places}" if places else "")
-    return "connected"
+    if state.connected:
+        return describe(state, address.url)
+    if state.agent.editable:
+        return "not connected" if state.found.installed else "not found"
+    return "by hand" if not state.agent.runnable else "by environment"
 
 
 def _state_as_json(state: AgentState, version: str, address: Address) -> dict[str, Any]:
-    record = state.record
     return {
-        "name": state.agent.name,
-        "title": state.agent.title,
+        **state_json(state, address.url),
         "installed": state.found.installed,
         "program": None if state.found.program is None else str(state.found.program),
         "version": version or None,
         "connected": state.connected,
-        "url": None if record is None else record.url,
-        "outdated": state.points_elsewhere(address.url),
         "roles": dict(state.agent.roles),
-        "models": {} if record is None else dict(record.roles),
-        "files": [
-            {"path": str(f.path), "state": f.state, "places": list(f.places), "reason": f.reason}
-            for f in state.files
-        ],
         "editable": state.agent.editable,
         "runnable": state.agent.runnable,
+        "testable": state.agent.trial is not None,
         "steps": [s.format(url=address.url, v1=address.v1) for s in state.agent.steps],
         "limits": list(state.agent.limits),
     }

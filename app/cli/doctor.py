@@ -1,7 +1,7 @@
 """``dragoman doctor``: what works, what does not, and what to do about it.
 
-The checks go from the ground up: interpreter, settings, folders, clock, port, the instance, and at
-last one real answer through each account. Where no instance runs, one is started on a free port
+The checks go from the ground up: interpreter, settings, folders, clock, port, the agents that are
+connected, the instance, and at last one real answer through each account. Where no instance runs, one is started on a free port
 with the user's own settings for the time of the checks.
 """
 
@@ -27,6 +27,8 @@ from app.cli.checks import (
     check_python,
 )
 from app.cli.client import Client
+from app.cli.connect import connections
+from app.cli.connected import check_agents
 from app.cli.health import (
     DEMO_MODEL,
     AccountHealth,
@@ -90,6 +92,8 @@ def examine(config_path: str | None) -> Iterator[Check]:
     if config is not None:
         yield from check_commands(config)
         yield check_port(config, record)
+    port = record.port if record is not None else config.server.port if config is not None else 0
+    yield from check_agents(connections(), f"http://127.0.0.1:{port}" if port else "")
     if record is not None:
         yield from _examine_instance(record)
     elif config is not None and folders.verdict != "failed":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.cli.connect import connections
+from app.cli.connected import note_outdated
 from app.cli.launch import end, launch
 from app.cli.running import address_of, client_of, find_running, places
 from app.cli.serve import ConfigOption, PortOption
@@ -28,3 +30,4 @@ def restart(config: ConfigOption = None, port: PortOption = None) -> None:
         end(record, paths)
     started = launch(serve_arguments(config, port), paths).record
     say(f"Dragoman runs at {address_of(started)} (process {started.pid}).")
+    note_outdated(connections, f"http://127.0.0.1:{started.port}")

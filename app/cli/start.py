@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from app.cli.connect import connections
+from app.cli.connected import note_outdated
 from app.cli.launch import launch
 from app.cli.running import address_of, find_running, places
 from app.cli.serve import ConfigOption, PortOption
@@ -18,6 +20,7 @@ def start(config: ConfigOption = None, port: PortOption = None) -> None:
         return
     record = launch(serve_arguments(config, port), paths).record
     say(f"Dragoman runs at {address_of(record)} (process {record.pid}).")
+    note_outdated(connections, f"http://127.0.0.1:{record.port}")
 
 
 def serve_arguments(config: str | None, port: int | None) -> list[str]:

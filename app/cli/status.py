@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli.connected import connected, describe, note_stranded, state_json
 from app.cli.health import AccountHealth, accounts_of, describe_accounts, window_name
 from app.cli.running import address_of, client_of, find_running, places
 from app.cli.terminal import NOT_RUNNING, NotRunning, render_span, say, show_json, show_table
+from app.errors import AppError
+
+if TYPE_CHECKING:
+    from app.clients.connections import AgentState
 
 __all__ = ["JsonOption", "status"]
 
@@ -22,14 +28,19 @@ def status(as_json: JsonOption = False) -> None:
     Exit code 3 means that nothing runs.
     """
     record = find_running(places())
+    agents, trouble = _agents()
     if record is None:
         if not as_json:
+            note_stranded(agents)
             raise NotRunning
         show_json({"running": False})
         raise typer.Exit(NOT_RUNNING)
     health: dict[str, Any] = client_of(record).get("/v1/health")
+    url = f"http://127.0.0.1:{record.port}"
     if as_json:
-        show_json({"running": True, "pid": record.pid, "port": record.port, **health})
+        told = [state_json(state, url) for state in agents]
+        answer = {"running": True, "pid": record.pid, "port": record.port, **health}
+        show_json({**answer, "agents": told})
         return
     address = health.get("address") or address_of(record)
     say(
@@ -37,6 +48,7 @@ def status(as_json: JsonOption = False) -> None:
         f"(process {record.pid}, for {render_span(health['uptime_s'])}): {health['state']}."
     )
     _show_accounts(health)
+    _show_agents(agents, url, trouble)
     _show_config(health["config"])
     if health.get("keys", "ready") != "ready":
         say(f"Problem: keys: {health['keys']}")
@@ -77,6 +89,26 @@ def _left(account: AccountHealth, now: float) -> str:
     if account.resets_at is None:
         return text
     return f"{text}, new in {render_span(account.resets_at - now)}"
+
+
+def _agents() -> tuple[tuple[AgentState, ...], str]:
+    """Return the connected agents, and why they are not known where they are not."""
+    from app.cli.connect import connections
+
+    try:
+        return connected(connections()), ""
+    except AppError as error:
+        return (), error.text
+
+
+def _show_agents(agents: Sequence[AgentState], url: str, trouble: str) -> None:
+    if trouble:
+        say()
+        say(f"Problem: agents: {trouble}")
+    if agents:
+        say()
+        rows = [(state.agent.name, state.agent.title, describe(state, url)) for state in agents]
+        show_table(("AGENT", "TITLE", "STATE"), rows)
 
 
 def _show_config(config: dict[str, Any]) -> None:

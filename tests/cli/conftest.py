@@ -1,4 +1,6 @@
 import os
+import sys
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -6,6 +8,10 @@ import pytest
 from app.__main__ import main
 from app.paths import Paths
 from tests.cli.fake_instance import FakeInstance
+
+ORIGINAL = '{\n  "theme": "dark" // mine\n}\n'
+"""Settings of Claude Code as a user has them."""
+MOVED = ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME", "LLM_USER_PATH", "COPILOT_HOME")
 
 
 class Outcome(NamedTuple):
@@ -41,3 +47,17 @@ def fake(home):
     instance = FakeInstance(home)
     yield instance
     instance.close()
+
+
+@pytest.fixture
+def user(tmp_path, monkeypatch, home):
+    """A user's home folder with the settings of Claude Code and nothing on PATH."""
+    folder = tmp_path / "user"
+    (folder / ".claude").mkdir(parents=True)
+    settings = folder / ".claude" / "settings.json"
+    settings.write_text(ORIGINAL)
+    for name in MOVED:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("USERPROFILE" if sys.platform == "win32" else "HOME", str(folder))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    return SimpleNamespace(folder=folder, settings=settings, home=home)

@@ -1,30 +1,11 @@
-import sys
-from types import SimpleNamespace
-
 import msgspec
 import pytest
 
 from app.cli import connect as command
 from app.cli.connect import parse_roles
 from app.clients import AGENTS
+from tests.cli.conftest import ORIGINAL
 from tests.cli.fake_instance import model
-
-ORIGINAL = '{\n  "theme": "dark" // mine\n}\n'
-MOVED = ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME", "LLM_USER_PATH", "COPILOT_HOME")
-
-
-@pytest.fixture
-def user(tmp_path, monkeypatch, home):
-    """A user's home folder with the settings of Claude Code and nothing on PATH."""
-    folder = tmp_path / "user"
-    (folder / ".claude").mkdir(parents=True)
-    settings = folder / ".claude" / "settings.json"
-    settings.write_text(ORIGINAL)
-    for name in MOVED:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("USERPROFILE" if sys.platform == "win32" else "HOME", str(folder))
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    return SimpleNamespace(folder=folder, settings=settings, home=home)
 
 
 @pytest.fixture
@@ -216,3 +197,46 @@ def test_roles_are_read_from_words():
     for roles in (["small"], ["small="], ["large=x"], ["main=b"]):
         with pytest.raises(command.typer.BadParameter):
             parse_roles("a", roles)
+
+
+@pytest.fixture
+def moved(user, fake, dragoman):
+    """Two agents that were connected to a port which is not the one of now."""
+    (user.folder / ".codex").mkdir()
+    dragoman("connect", "claude", "-m", "big", "--role", "small=little", "--yes")
+    dragoman("connect", "codex", "--yes")
+    manifest = user.home.data / "agents" / "manifest.json"
+    former = f"127.0.0.1:{fake.port}", "127.0.0.1:1"
+    for file in (manifest, user.settings, user.folder / ".codex" / "config.toml"):
+        file.write_text(file.read_text().replace(*former))
+    return user
+
+
+def test_an_update_points_agents_to_the_new_port_and_keeps_their_models(moved, fake, dragoman):
+    before = moved.settings.read_text()
+    code, out, _ = dragoman("connect", "--update", "--dry-run")
+    assert code == 0
+    assert f'+    "ANTHROPIC_BASE_URL": "http://127.0.0.1:{fake.port}"' in out
+    assert moved.settings.read_text() == before
+    code, out, _ = dragoman("connect", "--update", "--yes", "--json")
+    results = msgspec.json.decode(out)["agents"]
+    assert [(r["agent"], r["state"]) for r in results] == [
+        ("claude", "written"),
+        ("codex", "written"),
+    ]
+    assert moved.settings.read_text() == before.replace("127.0.0.1:1", f"127.0.0.1:{fake.port}")
+    assert dragoman("connect", "--update", "--yes").out == "There is nothing to do.\n"
+
+
+def test_an_update_asks_before_it_writes(moved, fake, dragoman, typed):
+    before = moved.settings.read_text()
+    typed("no")
+    assert dragoman("connect", "--update").code == 1
+    assert moved.settings.read_text() == before
+
+
+@pytest.mark.parametrize(
+    "words", [("claude", "--update"), ("--all", "--update"), ("--update", "-m", "x")]
+)
+def test_an_update_takes_neither_names_nor_models(user, fake, dragoman, words):
+    assert dragoman("connect", *words).code == 2

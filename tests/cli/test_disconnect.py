@@ -1,9 +1,10 @@
 import msgspec
 import pytest
 
-from tests.cli.test_connect import ORIGINAL, typed, user
+from tests.cli.conftest import ORIGINAL
+from tests.cli.test_connect import typed
 
-__all__ = ["typed", "user"]  # fixtures
+__all__ = ["typed"]  # a fixture
 
 
 @pytest.fixture

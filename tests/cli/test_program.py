@@ -21,6 +21,7 @@ COMMANDS = (
     "connect",
     "disconnect",
     "run",
+    "test",
     "shell-integration",
 )
 GROUPS = {

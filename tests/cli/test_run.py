@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import run as command
-from tests.cli.test_connect import ORIGINAL, user
-
-__all__ = ["user"]  # a fixture
+from tests.cli.conftest import ORIGINAL
 
 ROOT = Path(__file__).parents[2]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="shell scripts as programs")

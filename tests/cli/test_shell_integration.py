@@ -4,9 +4,6 @@ from app.cli import program, shell_integration
 from app.cli.shell_integration import command_words
 from app.clients import AGENTS
 from app.clients.shell_scripts import SHELLS
-from tests.cli.test_connect import user
-
-__all__ = ["user"]  # a fixture
 
 
 @pytest.fixture(autouse=True)

@@ -83,7 +83,7 @@ def test_faults_and_warnings_are_shown(dragoman, fake):
 
 def test_json_is_the_health_with_pid_and_port(dragoman, fake):
     code, out, _ = dragoman("status", "--json")
-    expected = {"running": True, "pid": fake.record.pid, "port": fake.port, **HEALTH}
+    expected = {"running": True, "pid": fake.record.pid, "port": fake.port, **HEALTH, "agents": []}
     assert (code, msgspec.json.decode(out)) == (0, expected)
     assert fake.record.token not in out
 
@@ -91,3 +91,56 @@ def test_json_is_the_health_with_pid_and_port(dragoman, fake):
 def test_instance_that_fails_is_exit_code_one(dragoman, fake):
     fake.answers["GET /v1/health"] = (500, {"error": {"message": "Dragoman failed."}})
     assert dragoman("status") == (1, "", "error: Dragoman failed.\n")
+
+
+def connect(dragoman, *words):
+    assert dragoman("connect", *words, "--yes").code == 0
+
+
+def agent_line(out, name="claude"):
+    return next(line for line in out.splitlines() if line.startswith(name))
+
+
+def test_connected_agents_are_shown(user, fake, dragoman):
+    assert "AGENT" not in dragoman("status").out
+    connect(dragoman, "claude")
+    assert agent_line(dragoman("status").out).split() == [
+        *("claude", "Claude", "Code"),
+        "connected",
+    ]
+    (agent,) = msgspec.json.decode(dragoman("status", "--json").out)["agents"]
+    assert (agent["name"], agent["outdated"]) == ("claude", False)
+    assert agent["files"][0]["state"] == "written"
+
+
+def test_what_somebody_else_changed_is_shown_and_left(user, fake, dragoman):
+    connect(dragoman, "claude")
+    theirs = user.settings.read_text().replace(f"127.0.0.1:{fake.port}", "gateway.example")
+    user.settings.write_text(theirs)
+    line = agent_line(dragoman("status").out)
+    assert "connected, but overridden: env.ANTHROPIC_BASE_URL" in line
+    assert user.settings.read_text() == theirs
+
+
+def test_another_address_is_shown(user, fake, dragoman):
+    connect(dragoman, "claude")
+    manifest = user.home.data / "agents" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(f"127.0.0.1:{fake.port}", "127.0.0.1:1"))
+    assert "connect again to update it" in agent_line(dragoman("status").out)
+
+
+def test_a_damaged_list_of_agents_is_a_problem_and_no_failure(user, fake, dragoman):
+    connect(dragoman, "claude")
+    (user.home.data / "agents" / "manifest.json").write_text("{")
+    code, out, _ = dragoman("status")
+    assert code == 0
+    assert "Problem: agents: " in out
+
+
+def test_agents_that_nothing_answers_are_named(user, fake, dragoman):
+    connect(dragoman, "claude")
+    fake.close()
+    code, _, err = dragoman("status")
+    assert code == 3
+    assert "Claude Code points here" in err
+    assert "dragoman disconnect --all" in err

@@ -6,7 +6,6 @@ import pytest
 
 from app.cli.terminal import NOT_RUNNING
 from tests.cli.fake_instance import model
-from tests.cli.test_connect import user  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="stands in for agents with a script")
 
@@ -30,7 +29,7 @@ def seen(fake):
 
 
 @pytest.fixture
-def agents(user, tmp_path, monkeypatch):  # noqa: F811 - the fixture
+def agents(user, tmp_path, monkeypatch):
     """Stand-ins for agents on PATH; each prints its text."""
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -46,7 +45,7 @@ def served(name, status=200, error=""):
     return name, {"status": status, "dialect": "anthropic", "error": error}
 
 
-def test_it_says_what_the_demo_and_the_chosen_model_answered(agents, fake, seen, dragoman, user):  # noqa: F811
+def test_it_says_what_the_demo_and_the_chosen_model_answered(agents, fake, seen, dragoman, user):
     agents("claude")
     seen += [served("demo-chat"), served("big")]
     before = user.settings.read_bytes()
@@ -134,7 +133,7 @@ def test_wrong_words_are_exit_code_two(fake, dragoman, words):
     assert dragoman("test", *words).code == 2
 
 
-def test_another_address_than_the_connected_one_is_said(agents, fake, seen, dragoman, user):  # noqa: F811
+def test_another_address_than_the_connected_one_is_said(agents, fake, seen, dragoman, user):
     agents("claude")
     seen.append(served("demo-chat"))
     dragoman("connect", "claude", "-m", "demo-chat", "--yes")

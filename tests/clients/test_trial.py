@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 import threading
@@ -54,21 +55,20 @@ def contents(folder):
 
 
 def test_an_agent_is_asked_in_an_empty_home_that_is_connected(user, program):
-    told = program(
+    asked = program(
         "home = os.environ['HOME']\n"
-        "settings = json.load(open(home + '/.claude/settings.json'))\n"
-        "print(json.dumps([sys.argv[1:], settings['env'], os.getcwd(), home, os.listdir()]))\n"
+        "env = json.load(open(home + '/.claude/settings.json'))['env']\n"
+        "told = [env['ANTHROPIC_BASE_URL'], env['ANTHROPIC_MODEL']]\n"
+        "print(json.dumps([sys.argv[1:], told, os.getcwd(), home, os.listdir()]))\n"
         "open('made here', 'w').close()\n"
         "open(home + '/made there', 'w').close()"
     )
     before = contents(user.home)
-    ran = run_trial(CLAUDE, told, user, ADDRESS, Models({"main": "m"}), prompt="Say it")
+    ran = run_trial(CLAUDE, asked, user, ADDRESS, Models({"main": "m"}), prompt="Say it")
     assert ran.code == 0, ran
-    import json
-
-    words, env, cwd, home, files = json.loads(ran.out)
+    words, told, cwd, home, files = json.loads(ran.out)
     assert words[:2] == ["-p", "Say it"]
-    assert (env["ANTHROPIC_BASE_URL"], env["ANTHROPIC_MODEL"]) == (ADDRESS.url, "m")
+    assert told == [ADDRESS.url, "m"]
     assert (cwd, files) == (f"{home}/work", [])
     assert home != str(user.home)
     assert not Path(home).exists()
