@@ -6,9 +6,9 @@ import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from app import __version__
+from app import __version__, instance
 from app.cli import foreground
-from app.cli.launch import own_command, own_environment
+from app.cli.launch import end, own_command, own_environment
 from app.cli.running import address_of, client_of, find_running, places
 from app.cli.terminal import note, prepare, say, show_error
 from app.errors import AppError
@@ -26,6 +26,17 @@ class DesktopHalf(Protocol):
 
     def missing(self) -> str:
         """Return why this session can have no tray; empty when it can."""
+        ...
+
+    def offer(
+        self,
+        address: str,
+        *,
+        open_dashboard: Callable[[], None],
+        is_gone: Callable[[], bool],
+        say: Callable[[str], None],
+    ) -> bool:
+        """Offer to take over from a program without a tray; return whether that is wanted."""
         ...
 
     def start(
@@ -49,7 +60,8 @@ def run(
 ) -> int:
     """Run the program as people start it, and return the exit code.
 
-    A second start shows the first one instead.
+    A second start shows the first one instead. Where that has no tray and this session can have one,
+    it stays and offers to take over.
 
     Args:
         desktop: ``app.desktop.start``.
@@ -60,7 +72,12 @@ def run(
     prepare()
     try:
         if (record := find_running(places())) is not None:
-            return _show_first(record, browse)
+            if _show_first(record, browse) or desktop.missing():
+                return 0
+            if not _offer(desktop, record, browse):
+                return 0
+            note(f"Ending process {record.pid}; answers under way may finish.")
+            end(record, places())
         if missing := desktop.missing():
             note(f"{missing} Dragoman runs without a tray icon.")
             return foreground.run(greet=True)
@@ -81,17 +98,37 @@ def _ready(address: str) -> None:
     say(f"Dragoman {__version__} listens at {address} (Ctrl+C ends it).")
 
 
-def _show_first(record: InstanceRecord, browse: Callable[[str], bool]) -> int:
-    """Have the instance that runs show itself; one without a tray names a page to open."""
+def _show_first(record: InstanceRecord, browse: Callable[[str], bool]) -> bool:
+    """Have the instance that runs show itself; one without a tray names a page to open.
+
+    Returns:
+        Whether it has a tray, or is of a version that does not tell.
+    """
     say(f"Dragoman runs already at {address_of(record)} (process {record.pid}).")
     try:
         answer: dict[str, Any] = client_of(record).post("/admin/show")
     except AppError as error:
         if error.status == 404:  # a version that cannot show itself
-            return 0
+            return True
         raise
     url = str(answer.get("url") or "")
     if not answer.get("shown") and url and not browse(url):
         # The fragment is a ticket for one use, which does not belong on a screen.
         say(f"Open {url.partition('#')[0]} in a browser.")
-    return 0
+    return bool(answer.get("shown"))
+
+
+def _offer(desktop: DesktopHalf, record: InstanceRecord, browse: Callable[[str], bool]) -> bool:
+    """Offer to take over from an instance that has no tray; return whether that is wanted."""
+    note("It has no tray icon; the icon that is there now offers to take over (Ctrl+C ends that).")
+
+    def open_dashboard() -> None:
+        browse(str(client_of(record).post("/admin/ticket").get("url") or ""))
+
+    def is_gone() -> bool:
+        paths = places()
+        return instance.read(paths.data, paths.runtime).record != record
+
+    return desktop.offer(
+        address_of(record), open_dashboard=open_dashboard, is_gone=is_gone, say=note
+    )

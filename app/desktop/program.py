@@ -13,7 +13,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from app.desktop import autostart
 from app.desktop.bridge import Program
@@ -26,7 +26,7 @@ from app.desktop.windows import Windows, find_runner, here_line
 from app.errors import AppError
 from app.paths import Paths
 
-__all__ = ["Attach", "Serve", "run", "system_parts", "system_tray"]
+__all__ = ["Attach", "Behind", "Serve", "run", "system_parts", "system_tray"]
 
 _log = logging.getLogger("dragoman.desktop")
 
@@ -172,7 +172,19 @@ def system_parts(
     )
 
 
-def system_tray(choice: Choice, desktop: Desktop) -> Tray | None:
+class Behind(Protocol):
+    """What an icon asks of what is behind it."""
+
+    def perform(self, action: Action) -> None:
+        """Carry an action out; from any thread, and returns at once."""
+        ...
+
+    def alone(self) -> None:
+        """Follow that no panel shows the icon."""
+        ...
+
+
+def system_tray(choice: Choice, desktop: Behind) -> Tray | None:
     """Return the tray of a backend; its libraries are loaded here and not before."""
     from app.desktop.icons import draw
 

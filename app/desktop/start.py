@@ -11,12 +11,45 @@ from app.paths import Paths
 if TYPE_CHECKING:
     from app.desktop.program import Serve
 
-__all__ = ["missing", "start"]
+__all__ = ["missing", "offer", "start"]
 
 
 def missing() -> str:
     """Return why this session can have no tray; empty when it can."""
     return choose(look_around())[1]
+
+
+def offer(
+    address: str,
+    *,
+    open_dashboard: Callable[[], None],
+    is_gone: Callable[[], bool],
+    say: Callable[[str], None],
+) -> bool:
+    """Offer, by an icon, to take over from a program that runs without one.
+
+    Args:
+        address: of that program.
+        open_dashboard: shows its dashboard; may raise ``AppError``.
+        is_gone: whether it has ended.
+        say: takes a sentence for the terminal.
+
+    Returns:
+        Whether the user wants it; at the latest when that program has ended.
+    """
+    from app.desktop.program import system_tray
+    from app.desktop.takeover import Takeover
+    from app.desktop.theme import find_theme
+
+    choice, _ = choose(look_around())
+    held = Takeover(
+        address,
+        open_dashboard=open_dashboard,
+        is_gone=is_gone,
+        theme="template" if choice == "darwin" else find_theme(),
+        say=say,
+    )
+    return held.hold(lambda desktop: system_tray(choice, desktop))
 
 
 def start(

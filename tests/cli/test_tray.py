@@ -5,12 +5,18 @@ from app.errors import AppError
 
 
 class FakeDesktop:
-    def __init__(self, missing=""):
+    def __init__(self, missing="", wanted=False):
         self.reason = missing
+        self.wanted = wanted
         self.started = None
+        self.offered = None
 
     def missing(self):
         return self.reason
+
+    def offer(self, address, **options):
+        self.offered = {"address": address, **options}
+        return self.wanted
 
     def start(self, serve, paths, **options):
         self.started = options
@@ -57,11 +63,35 @@ def test_first_without_a_tray_is_opened_in_the_browser(fake, capsys, can_browse)
     url = "http://localhost:8317/admin#ticket"
     fake.answers["POST /admin/show"] = {"shown": False, "url": url}
     browsed = []
-    assert tray.run(FakeDesktop(), never, browse=lambda u: browsed.append(u) or can_browse) == 0
+    desktop = FakeDesktop("There is no display.")
+    assert tray.run(desktop, never, browse=lambda u: browsed.append(u) or can_browse) == 0
+    assert desktop.offered is None
     assert browsed == [url]
     out = capsys.readouterr().out
     assert "ticket" not in out
     assert ("in a browser" in out) is not can_browse
+
+
+def test_first_without_a_tray_may_be_left_as_it_is(fake, capsys):
+    fake.answers["POST /admin/show"] = {"shown": False, "url": "http://localhost/admin#one"}
+    fake.answers["POST /admin/ticket"] = {"url": "http://localhost/admin#two"}
+    browsed, desktop = [], FakeDesktop()
+    assert tray.run(desktop, never, browse=lambda url: browsed.append(url) or True) == 0
+    assert desktop.offered["address"] == f"http://localhost:{fake.record.port}"
+    assert "offers to take over" in capsys.readouterr().err
+    desktop.offered["open_dashboard"]()
+    assert browsed == ["http://localhost/admin#one", "http://localhost/admin#two"]
+    assert not desktop.offered["is_gone"]()
+
+
+def test_first_without_a_tray_is_taken_over_from(fake, capsys, monkeypatch):
+    fake.answers["POST /admin/show"] = {"shown": False, "url": ""}
+    ended = []
+    monkeypatch.setattr(tray, "end", lambda record, paths: ended.append(record))
+    desktop = FakeDesktop(wanted=True)
+    assert tray.run(desktop, lambda ready, attach: 3) == 3
+    assert ended == [fake.record]
+    assert desktop.started is not None
 
 
 def test_first_that_cannot_show_itself_is_named(fake, capsys):
