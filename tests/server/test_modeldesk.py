@@ -47,7 +47,7 @@ async def listed(server):
 
 async def until(condition):
     async with asyncio.timeout(20):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - asked over the network
             await asyncio.sleep(0.01)
 
 
