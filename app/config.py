@@ -30,6 +30,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from app import configrules
+from app.configledger import Ledger, Price
 from app.configrules import MoveReason, MoveReasons, Strategy
 
 __all__ = [
@@ -497,6 +498,10 @@ class Models(_Section):
         default=(), description="which provider serves which names"
     )
     capabilities: Mapping[str, Capability] = Field(default={}, description="facts about models")
+    # The service's own price list may be another than the public one.
+    prices: Mapping[str, Price] = Field(
+        default={}, description="dollars per million tokens, by the service's name of a model"
+    )
     chains: Mapping[str, Annotated[tuple[_Text, ...], Field(min_length=1)]] = Field(
         default={}, description="name: models to try in this order"
     )
@@ -580,17 +585,6 @@ class Database(_Section):
         default=None,
         description="postgresql+psycopg://user:password@host/name; null is a file in the data "
         "folder",
-    )
-
-
-class Ledger(_Section):
-    """What each request cost."""
-
-    # Prompts and answers are private.
-    bodies: bool = Field(default=False, description="true keeps prompts and answers, too")
-    # A year, and the weeks to look back at it.
-    retention_days: int = Field(
-        default=400, ge=1, le=36_500, description="days until a row is removed"
     )
 
 

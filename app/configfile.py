@@ -16,6 +16,7 @@ import msgspec
 from pydantic import BaseModel
 
 from app.config import Account, Capability, Config, Pattern, Provider
+from app.configledger import Budget, Price
 from app.configrules import Rule
 from app.configtext import load
 from app.errors import ConfigError, ConfigProblem
@@ -161,6 +162,7 @@ _EXAMPLES: dict[str, tuple[tuple[str | None, type[BaseModel] | None, dict[str, A
             {"context": 128000, "tools": True, "images": False, "reasoning": "none"},
         ),
     ),
+    "models.prices": (("my-model", Price, {"input": 0.5, "output": 2}),),
     "models.chains": (("careful", None, {"": ["claude-sonnet-4-5", "gpt-5"]}),),
     "models.moves": (("careful", None, {"": {"gpt-5": ["quota", "timeout", "too_long"]}}),),
     "models.rules": (
@@ -180,6 +182,10 @@ _EXAMPLES: dict[str, tuple[tuple[str | None, type[BaseModel] | None, dict[str, A
     ),
     "models.strategies": (("openai", None, {"": "round_robin"}),),
     "models.weights": (("openai/work", None, {"": 3}),),
+    "ledger.budgets": (
+        (None, Budget, {"name": "all", "usd": 50}),
+        (None, Budget, {"name": "nightly", "tokens": 2_000_000, "per": "day", "key": "ci"}),
+    ),
 }
 """Key path → entries shown below an empty mapping or list: name (None: a list's entry), the model
 whose fields are all shown, and the values that differ from its defaults. The key "" stands for the

@@ -22,6 +22,7 @@ FOUNDATION = {
     *(
         "config",
         "configfile",
+        "configledger",
         "configrules",
         "configtext",
         "http",

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from app import config as models
 from app.config import Account, Capability, Config, CredentialCommand, Pace, Pattern, Provider
 from app.configfile import REMOVE, Located, edit_keys, init_text, load_file, locate, read
+from app.configledger import Price
 from app.configrules import Action, Condition, Rule
 from app.configtext import load
 from app.errors import ConfigError
@@ -178,7 +179,7 @@ def test_examples_of_the_first_file_are_valid_and_show_every_field():
 
 
 def test_every_model_is_in_the_first_file():
-    shown = {Config, Provider, Account, Pace, Pattern, Capability, CredentialCommand}
+    shown = {Config, Provider, Account, Pace, Pattern, Capability, CredentialCommand, Price}
     shown |= {type(value) for _, value in Config() if isinstance(value, BaseModel)}
     shown |= {type(value) for _, value in Config().services}
     defined = {
