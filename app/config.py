@@ -427,6 +427,11 @@ class Provider(_Section):
     pace: Pace | None = Field(
         default=None, description="how fast each of its accounts is used; null is the default"
     )
+    # Services tell how long their tokens live; renewing later saves calls, earlier is safer.
+    renew_lead_s: Annotated[float, Field(ge=1, le=604_800)] | None = Field(
+        default=None,
+        description="seconds before its end that a sign-in is renewed; null is the service's own",
+    )
     # One account in place is the usual case.
     accounts: tuple[Account, ...] = Field(default=(), description="several accounts instead of one")
 

@@ -22,10 +22,11 @@ from typing import Any
 from app import __version__, log, settle
 from app.accounts.account import Account
 from app.accounts.command import CommandCredentials, run_program
-from app.accounts.configured import configured_accounts, configured_providers
+from app.accounts.configured import configured_accounts
 from app.accounts.desk import Desk
 from app.accounts.discovery import Discovery
 from app.accounts.forwarded import forwarding
+from app.accounts.manner import known_providers, manners
 from app.accounts.pace import Pacer
 from app.accounts.passphrase import passphrase_file
 from app.accounts.quota import Quotas
@@ -152,7 +153,6 @@ class Service:
     providers: dict[str, Provider] = field(default_factory=lambda: dict(PROVIDERS))
     """Services that can be signed in to, by id, those of the settings too; changed in place."""
     _let_go: Callable[[], None] = lambda: None
-    _own_providers: set[str] = field(default_factory=set)
     _opening: asyncio.Task[None] | None = None
     _known: set[str] = field(default_factory=set)
     """Ids of the accounts whose model lists were asked for."""
@@ -186,9 +186,7 @@ class Service:
 
     def __post_init__(self) -> None:
         """Build what needs no port."""
-        own = configured_providers(self.config)
-        self._own_providers = set(own)
-        self.providers.update(own)
+        self.providers.update(known_providers(self.config))
         self.rules = RuleDesk(self.located, self.providers)
         url = self.config.database.url
         self.ledger = Ledger(
@@ -219,7 +217,7 @@ class Service:
         self.port = self._sockets[0].getsockname()[1]
         self._build(limit)
         self.rules.enforce(routing, self.config, self.gateway)
-        self.desk.configure(accounts)
+        self.desk.configure(accounts, manners(self.config, self.env))
         self.instance.publish(self.port)
         if not self.store.done.is_set():
             self._opening = spawn(self._open_store(), "store")
@@ -523,12 +521,9 @@ class Service:
             )
         self.discovery.begin_anew(accounts)  # the lists are read again below
         self.commands.keep_only(frozenset(account.id for account in accounts))
-        own = configured_providers(config)
-        for name in self._own_providers - own.keys():
-            del self.providers[name]
-        self._own_providers = set(own)
-        self.providers.update(own)
-        self.desk.configure(accounts)
+        self.providers.clear()
+        self.providers.update(known_providers(config))
+        self.desk.configure(accounts, manners(config, self.env))
         self.rules.enforce(routing, config, self.gateway)
         self.gateway.low_percent = config.quota.low_percent
         self.gateway.own_sign_in = self._forwarding()
