@@ -23,6 +23,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from app.accounts.account import Account
 from app.accounts.identity import known_identity, same_identity
+from app.accounts.manner import Manner
 from app.accounts.record import Record
 from app.accounts.roster import Roster
 from app.accounts.vaultstate import Trouble
@@ -42,6 +43,7 @@ _MOST_RENAMED = 256
 Need: TypeAlias = Literal["", "sign_in", "consent", "vault"]
 """What a person has to do for an account: sign in again, agree to its terms, open the vault; empty
 where none of these is it."""
+_PLAIN: Final = Manner()
 _LOST: Final = frozenset({"damaged", "wrong_key"})
 """Codes of ``Trouble`` for a sign-in that is not coming back by itself."""
 
@@ -139,6 +141,7 @@ class AccountBook:
         self._now = now
         self._changed = changed
         self._configured: tuple[Account, ...] = ()
+        self._manners: dict[str, Manner] = {}
         self.attached: Callable[[], Sequence[Account]] = tuple
         """Gives the accounts that are there by a connection; ``publish`` when they change."""
         self._held: dict[str, _Held] = {}
@@ -350,10 +353,22 @@ class AccountBook:
             self._sealed = tuple(self._vault.held_ids())
         self.publish()
 
-    def configure(self, accounts: Sequence[Account]) -> None:
-        """Take the accounts of the settings."""
+    def configure(
+        self, accounts: Sequence[Account], manners: Mapping[str, Manner] | None = None
+    ) -> None:
+        """Take the accounts of the settings.
+
+        Args:
+            accounts: those that are written there.
+            manners: how those are called that are not, by provider; None for as ever.
+        """
         self._configured = tuple(accounts)
+        self._manners = dict(manners or {})
         self.publish()
+
+    def manner(self, provider_id: str) -> Manner:
+        """Return how the settings want a provider's signed-in accounts called."""
+        return self._manners.get(provider_id, _PLAIN)
 
     def publish(self) -> None:
         """Give the roster the accounts in force."""
@@ -394,13 +409,18 @@ class AccountBook:
                 f"its terms of use must be agreed to; `dragoman accounts agree {record.label}` "
                 "shows them"
             )
+        manner = self.manner(provider.id)
         return Account(
             id=record.id,
             provider=provider,
             label=record.label,
             base_url=record.base_url or provider.base_url,
             credential=record.credential if record.credential.secret else None,
-            trouble=trouble,
+            headers=manner.headers,
+            proxy=manner.proxy,
+            enabled=manner.enabled,
+            models=manner.models,
+            trouble=trouble or manner.trouble,
             order=order,
             paused=record.paused,
         )
@@ -415,6 +435,7 @@ class AccountBook:
             provider,
             label,
             provider.base_url,
+            enabled=self.manner(provider.id).enabled,
             trouble=self._sealed_text(account_id),
             order=first,
         )

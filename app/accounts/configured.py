@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.accounts.account import Account
+from app.accounts.manner import own_provider
 from app.config import BUILT_IN_PROVIDERS, Config
 from app.config import Account as Entry
 from app.config import Provider as Section
 from app.errors import ConfigProblem
 from app.providers import DEMO, PROVIDERS
 from app.providers.base import Credential, Provider
-from app.providers.compatible import compatible
 
-__all__ = ["configured_accounts", "configured_providers"]
+__all__ = ["configured_accounts"]
 
 
 def configured_accounts(
@@ -32,6 +32,15 @@ def configured_accounts(
     for name, section in config.providers.items():
         provider = _provider(name, section)
         if provider is None:
+            if section.kind is None and section.base_url is not None and name in PROVIDERS:
+                problems.append(
+                    ConfigProblem(
+                        file,
+                        0,
+                        f"providers.{name}.base_url",
+                        "sign-ins of this provider go to its own hosts only; leave it out",
+                    )
+                )
             if section.kind is None and section.keyed_accounts(name):
                 problems.append(
                     ConfigProblem(
@@ -72,24 +81,9 @@ def configured_accounts(
     return tuple(accounts), problems
 
 
-def configured_providers(config: Config) -> dict[str, Provider]:
-    """Return the services of the settings that are not built in, by id."""
-    return {
-        name: provider
-        for name, section in config.providers.items()
-        if section.kind == "compatible" and (provider := _provider(name, section)) is not None
-    }
-
-
 def _provider(name: str, section: Section) -> Provider | None:
     if section.kind == "compatible":
-        dialect, base_url = section.dialect, section.base_url
-        if dialect is None or base_url is None:
-            bases = [a.base_url for a in section.accounts if a.base_url is not None]
-            base_url = base_url or (bases[0] if bases else None)
-        if dialect is None or base_url is None:
-            return None  # reported by the settings' own checks
-        return compatible(name, dialect, base_url)
+        return own_provider(name, section)
     provider = PROVIDERS.get(name)
     # A service whose tokens may only go to its own hosts is signed in to: it takes no key.
     return None if provider is None or provider.hosts else provider
@@ -102,8 +96,8 @@ def _account(provider: Provider, entry: Entry, env: Mapping[str, str], order: in
     if entry.api_key is not None and secret is None:
         names = ", ".join(entry.api_key.missing(env))
         trouble = (
-            f"{names} is not set in this session; store the key with "
-            f"`dragoman config edit` or set the variable before the start"
+            f"{names} is not set in this session; store it with `dragoman login {provider.id}`, or "
+            "set the variable before the start"
         )
     elif secret is None and entry.credential_command is None and not provider.keyless:
         trouble = "it has no api_key"

@@ -21,6 +21,7 @@ from app.accounts.flow import Flow, Listeners, Timer, agreed
 from app.accounts.imports import Found
 from app.accounts.login import Logins
 from app.accounts.logout import log_out
+from app.accounts.manner import Manner
 from app.accounts.record import Record
 from app.accounts.refresh import Refresher, can_renew
 from app.accounts.roster import Health, Roster
@@ -164,9 +165,16 @@ class Desk:
 
     # --- life ------------------------------------------------------------------------------------
 
-    def configure(self, accounts: Sequence[Account]) -> None:
-        """Take the accounts of the settings; those that are kept stand beside them."""
-        self.book.configure(accounts)
+    def configure(
+        self, accounts: Sequence[Account], manners: Mapping[str, Manner] | None = None
+    ) -> None:
+        """Take the accounts of the settings; those that are kept stand beside them.
+
+        Args:
+            accounts: as written there.
+            manners: how those that are kept are called, by provider.
+        """
+        self.book.configure(accounts, manners)
 
     async def open(self, *, memory_only: bool = False) -> None:
         """Open the vault and put its accounts in force; safe to call again. Never raises.

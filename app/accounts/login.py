@@ -461,6 +461,7 @@ class Logins:
                 steps,
                 Reach.of(provider, attempt.base_url, attempt.host),
                 limit_s=limit_s,
+                proxy=self._book.manner(provider.id).proxy,
                 show=functools.partial(self._show_code, attempt),
             )
             if attempt.view.live:

@@ -45,7 +45,7 @@ async def log_out(book: AccountBook, driver: Driver, account_id: str) -> str:
         )
     async with book.exclusive(account_id) as record:
         provider = book.provider_of(record)
-        failed = await _revoke(record, provider, driver)
+        failed = await _revoke(record, provider, driver, book.manner(record.provider).proxy)
         await book.remove(record.id)
     if failed == "":
         return f"{record.id} was revoked and removed."
@@ -69,7 +69,9 @@ async def log_out(book: AccountBook, driver: Driver, account_id: str) -> str:
     return f"{record.id} was removed here. {who} names no call that revokes it. {_by_hand(page)}"
 
 
-async def _revoke(record: Record, provider: Provider | None, driver: Driver) -> str | None:
+async def _revoke(
+    record: Record, provider: Provider | None, driver: Driver, proxy: str | None
+) -> str | None:
     """Return why revoking failed, an empty text when it succeeded, None when nobody was asked."""
     if provider is None or provider.revoke is None or record.way == IMPORT:
         return None
@@ -78,6 +80,7 @@ async def _revoke(record: Record, provider: Provider | None, driver: Driver) -> 
             provider.revoke(record.credential),
             Reach.of(provider, record.base_url, record.host),
             limit_s=_REVOKE_S,
+            proxy=proxy,
         )
     except AppError as error:
         _log.warning("%s could not be revoked: %s", record.id, error.text)

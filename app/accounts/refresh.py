@@ -469,6 +469,7 @@ class Refresher:
             provider.renew(record.credential),
             Reach.of(provider, record.base_url, record.host),
             limit_s=_LIMIT_S,
+            proxy=self.book.manner(provider.id).proxy,
             keep=functools.partial(self.book.store, record.id),
         )
 
