@@ -99,14 +99,10 @@ class Turns:
     def take(self) -> Candidate | None:
         """Return the next candidate whose account has room now, if there is one."""
         self._release()
-        passed: Candidate | None = None
         for candidate in self._eligible():
-            if passed is not None and not self._may_follow(passed, candidate, _NO_ROOM):
-                continue
             permit = self._gateway.pacer.claim(candidate.account) if self._paced else True
             if permit is False:
                 self.passed_over = True
-                passed = passed or candidate
                 continue
             if permit is not True:
                 self._permit = permit
@@ -123,10 +119,12 @@ class Turns:
         return any(self._may_follow(candidate, other, failure) for other in self._left)
 
     def _eligible(self) -> list[Candidate]:
-        if self._last is None:
-            return list(self._left)
-        last, failure = self._last
-        return [other for other in self._left if self._may_follow(last, other, failure)]
+        """Return the next candidate, and those that may be asked when it has no room."""
+        left = self._left
+        if self._last is not None:
+            last, failure = self._last
+            left = [other for other in left if self._may_follow(last, other, failure)]
+        return [c for c in left if c is left[0] or self._may_follow(left[0], c, _NO_ROOM)]
 
     async def wait(self) -> Candidate | None:
         """Return the next candidate once its account has room; None when there are no more turns."""
