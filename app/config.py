@@ -623,13 +623,19 @@ class Service(_Section):
     enabled: bool = Field(default=False, description="start it with the proxy")
     # The port that the WebAI service itself documents.
     port: int = Field(default=8406, ge=1, le=65535, description="loopback port of the service")
+    # Most people run none of their own.
+    url: _Url | None = Field(
+        default=None, description="address of one that you run yourself; nothing is started then"
+    )
+    # Only for one of your own: what is started here gets a new key each time.
+    api_key: SecretRef | None = Field(default=None, description='its key, best as "${NAME}"')
 
 
 class Services(_Section):
     """Helper programs."""
 
     webai: Annotated[Service, BeforeValidator(_null_is_empty)] = Field(
-        default=Service(), description="WebAI, an unofficial bridge to Gemini's web app"
+        default=Service(), description="WebAI: web sites of others through g4f, unofficial"
     )
 
 
@@ -716,7 +722,7 @@ def warnings(config: Config, env: Mapping[str, str] | None = None) -> tuple[str,
 def _literal_advice(path: str, provider: str, ref: SecretRef) -> str:
     """Return the warning for a secret in the file, or "" where the value is no secret."""
     name = path.rpartition(".")[2]
-    if name == "api_key":
+    if name == "api_key" and provider:
         return f"{path} holds a key in the file; `dragoman login {provider}` moves it to the vault."
     if name in ("proxy", "url"):
         if urlsplit(ref.resolve({}) or "").password is None:

@@ -58,7 +58,7 @@ def test_defaults_are_those_that_the_documentation_states():
         "ledger": {"bodies": False, "retention_days": 400, "max_mb": 2048, "budgets": ()},
         "quota": {"low_percent": 5.0, "ask": True},
         "logging": {"level": "info", "json": False},
-        "services": {"webai": {"enabled": False, "port": 8406}},
+        "services": {"webai": {"enabled": False, "port": 8406, "url": None, "api_key": None}},
         "advanced": {"max_body_mb": 64, "demo": True},
     }
 

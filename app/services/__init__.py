@@ -1,0 +1,1 @@
+"""Helper programs beside the proxy: installed apart, started, watched, stopped."""
