@@ -74,6 +74,8 @@ class Inference:
     """Requests being served."""
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while no request is being served."""
+    changed: Callable[[], None] = lambda: None
+    """Called when a request was counted in or out."""
 
     def __post_init__(self) -> None:
         self.idle.set()
@@ -82,12 +84,14 @@ class Inference:
         """Count a request in."""
         self.active += 1
         self.idle.clear()
+        self.changed()
 
     def ended(self) -> None:
         """Count a request out."""
         self.active -= 1
         if not self.active:
             self.idle.set()
+        self.changed()
 
     def find(self, method: str, path: str) -> Entry | None:
         """Return what serves a path, or None when it is no inference route."""
