@@ -315,6 +315,7 @@ class Service:
             handle=self.gateway.handle,
             new_id=new_id,
             max_body_bytes=self.config.advanced.max_body_mb * 1024 * 1024,
+            changed=self._tell,
         )
         self._sockets_open = Sockets(self.inference)
         extra = [
