@@ -58,6 +58,7 @@ from app.paths import Paths
 from app.providers import PROVIDERS
 from app.providers.aistudio import SCHEME
 from app.providers.base import Provider
+from app.providers.webai import SCHEME as WEBAI_SCHEME
 from app.routing.catalog import Catalog
 from app.server.accounts import account_routes, make_desk
 from app.server.application import Front
@@ -79,10 +80,12 @@ from app.server.models import ModelRow
 from app.server.overview import Overview
 from app.server.pages import page_routes
 from app.server.peer import Prover, default_program_names, default_prover
+from app.server.places import Places, place_routes
 from app.server.quota import QuotaDesk, quota_routes
 from app.server.registry import registry_routes
 from app.server.relay import relay_routes
 from app.server.rules import RuleDesk
+from app.server.services import ServiceDesk
 from app.server.sessions import Sessions
 from app.server.settings import SettingsDesk
 from app.server.socket import Sockets, socket_routes
@@ -145,10 +148,12 @@ class Service:
     sessions: Sessions = field(default_factory=lambda: Sessions(time.monotonic))
     live: Live = field(init=False)
     show: Callable[[], None] | None = None  # the dashboard's window, where there is a desktop
+    places: Places = field(default_factory=Places)
     ledger: Ledger = field(init=False)
     vault: Vault = field(init=False)
     desk: Desk = field(init=False)
     relay: Relay = field(init=False)
+    helpers: ServiceDesk = field(init=False)
     commands: CommandCredentials = field(init=False)
     providers: dict[str, Provider] = field(default_factory=lambda: dict(PROVIDERS))
     """Services that can be signed in to, by id, those of the settings too; changed in place."""
@@ -224,6 +229,7 @@ class Service:
         if self.vault.held_ids():  # else nothing is unlocked, and nobody asked, for no reason
             spawn(self.desk.open(), "vault")
         spawn(self._know_pages(), "accounts of pages")
+        spawn(self.helpers.start(), "helper programs")
         spawn(self.model_desk.keep_fresh(), "model lists")
         spawn(self.quota_desk.keep_fresh(), "quotas")
         self._watcher = Watcher(self.located.path, self._changed)
@@ -238,7 +244,8 @@ class Service:
             self.vault, self.roster, self.providers, self._send, changed=self._accounts_changed
         )
         self.relay = Relay(time.time, lambda: str(uuid.uuid4()), changed=self._page_changed)
-        self.desk.book.attached = self.relay.accounts
+        self.helpers = ServiceDesk(self, self._fetch, self._tell, lambda a: spawn(self._greet([a]), ""))
+        self.desk.book.attached = lambda: (*self.relay.accounts(), *self.helpers.accounts())
         self.commands = CommandCredentials(run_program(self._child_env()), time.time)
         self.discovery = Discovery(self._fetch, self._fresh, self.dialects)
         public = PublicModels(
@@ -328,8 +335,10 @@ class Service:
                 max_frame_mb=lambda: self.config.websocket.relay_max_frame_mb,
                 ping_s=self.page_ping_s,
             ),
+            *self.helpers.routes(self),
             *import_routes(self, self.desk, self.env),
-            *account_routes(self, self.desk),
+            *place_routes(self, self.desk, self.places),
+            *account_routes(self, self.desk, self.places.opener(self.desk)),
             *usage_routes(self, self.ledger, time.time),
             *explain_routes(self, lambda body: self.rules.explain(self.gateway, body)),
             *model_routes(self, self.model_desk),
@@ -359,11 +368,13 @@ class Service:
         """Return what sends a call: over HTTP, or to the services that are none of HTTP's."""
         send = with_demo(self._send, self.dialects, time.time, new_id)
         send = with_ctonew(send, lambda url, proxy: self.client.way(url, proxy), time.time, new_id)
-        return with_relay(send, self.relay)
+        return with_relay(self.helpers.over(send), self.relay)
 
     async def _fetch(self, request: HttpRequest, limits: Limits) -> HttpReply:
         if request.url.startswith(SCHEME):
             return await self.relay.fetch(request, limits)
+        if request.url.startswith(WEBAI_SCHEME):
+            return await self.helpers.fetch(request, limits)
         return await self.client.fetch(request, limits, proxy=request.proxy)
 
     async def _fresh(self, account: Account) -> Account:

@@ -13,10 +13,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from app.errors import AppError
 from app.gateway.status import Status
+
+if TYPE_CHECKING:
+    from app.server.places import Shower
 
 __all__ = ["Bridge", "Command", "Program"]
 
@@ -45,6 +48,10 @@ class Program(Protocol):
 
     def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Call ``changed`` after each change of the status; returns what ends that."""
+        ...
+
+    def on_sign_in(self, shower: Shower) -> None:
+        """Have the pages of services shown by ``shower``, whoever begins a sign-in."""
         ...
 
     def on_show(self, show: Callable[[], None]) -> None:

@@ -24,9 +24,11 @@ from app.desktop import autostart, preferences
 from app.desktop.about import find_commit
 from app.desktop.bridge import Bridge
 from app.desktop.clipboard import Copier
+from app.desktop.folders import Folders
 from app.desktop.icons import Look, Theme
 from app.desktop.menu import Action, ActionName, Offer, build_menu, count_answers, describe_line
 from app.desktop.notify import KINDS, Notice, Notifier, decide
+from app.desktop.signins import SignIns
 from app.desktop.tray import Face
 from app.desktop.windows import Page, Windows
 from app.errors import AppError
@@ -44,8 +46,6 @@ _LAST_WORDS_S = 3.0
 
 _IN_WINDOWS: Mapping[ActionName, tuple[str, str]] = {
     "dashboard": ("dashboard", "Dragoman"),
-    "add_account": ("sign-in", "Add account"),
-    "sign_in": ("sign-in", "Sign in"),
     "logs": ("dashboard", "Dragoman"),
     "help": ("dashboard", "Dragoman"),
     "welcome": ("welcome", "Welcome to Dragoman"),
@@ -115,6 +115,14 @@ class Desktop:
         self._opened = threading.Event()
         self.bridge = Bridge(self.take)
         """Connects this with the proxy."""
+        self.sign_ins = SignIns(
+            parts.windows,
+            Folders(parts.storage),
+            self.bridge.call,
+            self._begin,
+            self._preferences.places,
+            lambda places: self._prefer(places=dict(places)),
+        )
 
     # --- the thread ------------------------------------------------------------------------------
 
@@ -136,6 +144,7 @@ class Desktop:
 
     async def _last_words(self) -> None:
         """Let what was begun end for a moment: the last notification may say why it all ends."""
+        await self.sign_ins.close()
         if self._tasks:
             _, pending = await asyncio.wait(self._tasks, timeout=_LAST_WORDS_S)
             for task in pending:
@@ -191,6 +200,7 @@ class Desktop:
         await self._look_at_switch(now)
         self._show(self.face())
         self._greet(status)
+        await self.sign_ins.follow(before, status)
         for notice in notices:
             if notice.kind not in self._preferences.muted:
                 await self._notifier.send(self._possible(notice))
@@ -299,6 +309,8 @@ class Desktop:
                 case "notifications":
                     self._prefer(muted=self._preferences.muted ^ {action.target})
                     self._show(self.face())
+                case "add_account" | "sign_in":
+                    await self._sign_in(action)
                 case _:
                     await self._command(action)
         except AppError as error:
@@ -308,11 +320,22 @@ class Desktop:
             text = "That did not work; the log says why."
             await self._tell(Notice("answer", "", "Dragoman", text))
 
-    async def _command(self, action: Action) -> None:
+    async def _sign_in(self, action: Action) -> None:
+        provider, _, label = action.target.partition("/")
+        titles = {service.id: service.title for service in self._status.services}
+        if label:
+            self._note_act(action.target)
+        account = action.target if label else ""
+        await self.sign_ins.begin(provider, titles.get(provider, provider), account)
+
+    def _note_act(self, account: str) -> None:
         now = self._parts.now()
+        self._acted = {n: at for n, at in self._acted.items() if now - at < _ACTED_S}
+        self._acted[account] = now
+
+    async def _command(self, action: Action) -> None:
         if action.name in _OF_ACCOUNTS:
-            self._acted = {n: at for n, at in self._acted.items() if now - at < _ACTED_S}
-            self._acted[action.target] = now
+            self._note_act(action.target)
         try:
             result = await asyncio.wrap_future(self.bridge.call(action.name, action.target))
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -21,6 +22,8 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
     """Kinds of notification that are switched off; see ``notify.KINDS``."""
     welcomed: bool = False
     """The first steps were shown."""
+    places: dict[str, Literal["window", "browser"]] = {}
+    """Where the user had a service's page during the last sign-in, by the service's id."""
 
 
 def load(file: Path) -> Preferences:

@@ -102,6 +102,7 @@ class _Run:
     def _attach(self, program: Program) -> None:
         self._desktop.bridge.attach(program)
         program.on_show(lambda: self._desktop.perform(Action("dashboard")))
+        program.on_sign_in(self._desktop.sign_ins)
         if self._asked.is_set():  # it was told to end before it listened
             program.stop()
 

@@ -9,7 +9,9 @@ import msgspec
 
 from app.configfile import edit_keys
 from app.desktop.bridge import Command
+from app.desktop.flows import Flows
 from app.gateway.status import Status
+from app.server.places import Shower
 from app.service import Service
 from app.tasks import spawn
 
@@ -46,12 +48,11 @@ class Proxy:
             "refresh": self._refresh,
             "sign_out": self._sign_out,
             "dashboard": self._dashboard,
-            "sign_in": self._sign_in,
-            "add_account": self._sign_in,
             "logs": self._logs,
             "help": self._help,
             "welcome": self._welcome,
             "default_model": self._default_model,
+            **Flows(service).commands,
             **(more or {}),
         }
 
@@ -68,6 +69,10 @@ class Proxy:
     def on_show(self, show: Callable[[], None]) -> None:
         """Take what shows the dashboard, for a second start of the program."""
         self._service.show = show
+
+    def on_sign_in(self, shower: Shower) -> None:
+        """Take what shows the pages of services, for sign-ins that the dashboard begins."""
+        self._service.places.attach(shower)
 
     @property
     def grace_s(self) -> float:
@@ -134,9 +139,6 @@ class Proxy:
 
     async def _dashboard(self, section: str) -> str:
         return self._service.dashboard_address(section)
-
-    async def _sign_in(self, target: str) -> str:
-        return self._service.dashboard_address("accounts")
 
     async def _logs(self, _target: str) -> str:
         return self._service.dashboard_address("logs")

@@ -231,15 +231,17 @@ class Windows:
         self._environment = dict(environment)
         self._browse = browse
         self._tell = tell
-        self._line = line
+        self.line = line
+        """What installs windows here; None where nothing would."""
+        self._lacking = False
         self._told = False
         self._lock = threading.Lock()
         self._children: dict[str, _Child] = {}
 
     @property
     def possible(self) -> bool:
-        """Whether there can be windows here; they may fail to open all the same."""
-        return self._runner is not None
+        """Whether there can be windows here, as far as the last one has shown."""
+        return self._runner is not None and not self._lacking
 
     def browse(self, url: str) -> bool:
         """Open an address in the browser; returns whether it could."""
@@ -260,8 +262,9 @@ class Windows:
     def _reuse(self, child: _Child, page: Page, heard: Heard) -> bool:
         if child.dismissed or child.process.poll() is not None:
             return False
+        child.heard = heard
         if page.url.partition("#")[0] != child.page.url.partition("#")[0]:
-            child.page, child.heard = page, heard
+            child.page = page
             child.order(do="title", text=page.title)
             child.order(do="go", url=page.url)
         return child.order(do="show")
@@ -322,7 +325,8 @@ class Windows:
                 except msgspec.DecodeError:
                     noise.append(line.decode("utf-8", "replace").strip())
                     continue
-                child.opened = child.opened or event.get("event") == "opened"
+                if event.get("event") == "opened":
+                    child.opened, self._lacking = True, False
                 if event.get("event") == "failed":
                     failure = f"{event.get('why')}: {event.get('text')}"
                     continue
@@ -341,10 +345,11 @@ class Windows:
             child.heard({"event": "ended"})
 
     def _fall_back(self, page: Page, heard: Heard) -> None:
-        """Use the browser; what a window would install is said once."""
-        if self._line is not None and not self._told:
+        """Use the browser; what would install windows is said once."""
+        self._lacking = True
+        if self.line is not None and not self._told:
             self._told = True
-            self._tell(f"For windows of its own, Dragoman needs this: {self._line}")
+            self._tell(f"For windows of its own, Dragoman needs this: {self.line}")
         if self._browse(page.url):
             heard({"event": "browser"})
         else:

@@ -51,6 +51,9 @@ class ScriptedProgram:
         self._tell = changed
         return lambda: None
 
+    def on_sign_in(self, shower):
+        self.shower = shower
+
     def on_show(self, show):
         self.show = show
 

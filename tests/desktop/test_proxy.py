@@ -128,8 +128,6 @@ async def test_rooms_beside_the_service_add_their_commands(tmp_path):
         ("logs", "", "logs"),
         ("help", "", "help"),
         ("welcome", "", "welcome"),
-        ("sign_in", "claude/claude-1", "accounts"),
-        ("add_account", "claude", "accounts"),
     ],
 )
 async def test_what_is_shown_in_the_dashboard_opens_it_with_a_ticket(
@@ -142,6 +140,31 @@ async def test_what_is_shown_in_the_dashboard_opens_it_with_a_ticket(
         assert address.startswith(start)
         assert address.endswith(shown)
         assert len(address) > len(start + shown) + 30
+
+
+@pytest.mark.parametrize(
+    ("command", "target", "page"),
+    [
+        ("sign_in", "claude/claude-1", "again/claude/claude-1"),
+        ("add_account", "claude", "add/claude"),
+    ],
+)
+async def test_a_sign_in_has_a_page_of_its_own(tmp_path, command, target, page):
+    async with running(tmp_path) as server:
+        address = await Watching(server).proxy.commands[command](target)
+        start = f"http://localhost:{server.port}/admin/static/signin.html?show={page}#ticket="
+        assert address.startswith(start)
+
+
+async def test_a_desktop_shows_the_pages_of_sign_ins(tmp_path):
+    class Shower:
+        windows, line, remembered = True, "", {}
+
+    async with running(tmp_path) as server:
+        Watching(server).proxy.on_sign_in(Shower())
+        headers = {"Authorization": f"Bearer {server.service.instance.token}"}
+        told = await server.get("/admin/accounts/places", headers)
+        assert told.json["windows"]
 
 
 async def test_a_default_model_is_written_into_the_settings_and_holds_at_once(tmp_path):
