@@ -6,6 +6,7 @@ import pytest
 
 from app.accounts.account import Account
 from app.accounts.book import AccountBook, check_label
+from app.accounts.manner import Manner
 from app.accounts.vaultstate import Trouble
 from app.errors import AccountError, AppError, RequestError
 from app.providers.credential import Credential, Identity
@@ -49,6 +50,26 @@ async def test_primary_comes_first_then_order_then_age():
 async def test_own_address_of_a_record_is_used():
     room = await opened(record(base_url="https://mine.test"))
     assert room.account().base_url == "https://mine.test"
+
+
+async def test_signed_in_account_is_called_as_its_providers_entry_says():
+    room = await opened(record(), record("s", "strict", consent=CONSENT.version))
+    manner = Manner((("X-Team", "red"),), "http://p.test:1", models={"fast": "m"})
+    room.book.configure([], {"web": manner})
+    account = room.account()
+    assert (account.headers, account.proxy) == (manner.headers, manner.proxy)
+    assert account.models == {"fast": "m"}
+    assert account.ready
+    assert room.account("strict/s").proxy is None
+    room.book.configure([], {"web": Manner(enabled=False)})
+    assert not room.account().enabled
+    room.book.configure([], {"web": Manner(trouble="PROXY is not set in this session")})
+    assert (room.account().ready, room.account().trouble) == (
+        False,
+        "PROXY is not set in this session",
+    )
+    room.book.configure([])
+    assert room.account().ready
 
 
 async def test_changes_are_told():

@@ -54,7 +54,10 @@ def test_a_key_is_a_reference_a_literal_or_text_around_references(text, secret):
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ({"api_key": "${UNSET}"}, "UNSET is not set in this session; store the key"),
+        (
+            {"api_key": "${UNSET}"},
+            "UNSET is not set in this session; store it with `dragoman login",
+        ),
         ({"api_key": "${EMPTY}"}, "EMPTY is not set"),
         ({"api_key": "${UNSET}${EMPTY}"}, "UNSET, EMPTY is not set"),
         ({"accounts": [{"label": "a"}]}, "it has no api_key"),
@@ -185,6 +188,14 @@ def test_a_provider_that_is_signed_in_to_takes_no_key(name):
     assert accounts == ()
     assert (problem.file, problem.key) == ("config.yaml", f"providers.{name}")
     assert "takes no api_key" in problem.message
+
+
+@pytest.mark.parametrize("name", ["claude", "codex", "copilot", "ctonew"])
+def test_a_provider_that_is_signed_in_to_has_no_other_address(name):
+    accounts, (problem,) = read({name: {"base_url": "https://elsewhere.test"}})
+    assert accounts == ()
+    assert problem.key == f"providers.{name}.base_url"
+    assert "its own hosts only" in problem.message
 
 
 @pytest.mark.parametrize("name", ["openai", "claude"])

@@ -9,6 +9,7 @@ import pytest
 
 from app.accounts.flow import ConsentNeeded
 from app.accounts.login import CODE_S, Logins
+from app.accounts.manner import Manner
 from app.errors import AccountError, AppError, RequestError
 from app.providers.credential import Credential, Identity
 from app.providers.signin import Listen
@@ -108,6 +109,14 @@ async def test_browser_sign_in_makes_an_account():
     assert (stored.way, stored.created_at, stored.consent) == ("browser", START, "")
     assert room.secret() == f"{CANARY}-access-1"
     assert room.signed_in == ["web/web-1"]
+
+
+async def test_sign_in_goes_through_the_providers_proxy():
+    room = await door(steps=[granted(1)])
+    room.book.configure([], {"web": Manner(proxy="http://p.test:1")})
+    flow = await room.logins.start("web")
+    assert (await room.logins.callback(state_of(flow), "the-code")).state == "done"
+    assert [request.proxy for request in room.send.requests] == ["http://p.test:1"]
 
 
 async def test_verifier_belongs_to_the_challenge_and_is_new_each_time():

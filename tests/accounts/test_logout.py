@@ -6,6 +6,7 @@ import pytest
 from app.accounts.account import Account
 from app.accounts.imports import IMPORT
 from app.accounts.logout import log_out
+from app.accounts.manner import Manner
 from app.errors import AppError, RequestError
 from app.providers import PROVIDERS as BUILT_IN
 from app.providers.credential import Credential
@@ -115,6 +116,13 @@ async def test_account_that_cannot_be_deleted_is_told_and_stays():
     with pytest.raises(AppError, match="cannot be deleted"):
         await leave(room)
     assert room.account() is not None
+
+
+async def test_revocation_goes_through_the_providers_proxy():
+    room = await opened(record(), steps=[Answered(200, {}, b"{}")])
+    room.book.configure([], {"web": Manner(proxy="http://p.test:1")})
+    await leave(room)
+    assert room.send.requests[-1].proxy == "http://p.test:1"
 
 
 async def test_two_logouts_at_once_revoke_once():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from app.accounts.account import Account
+from app.accounts.manner import Manner
 from app.errors import AccountError, AppError, RequestError, Retry, UpstreamError
 from app.providers.credential import Credential
 from app.providers.signin import NOT_ALLOWED, SIGN_IN_AGAIN
@@ -66,6 +67,14 @@ async def test_expired_credential_is_renewed_first_and_stored_before_it_is_used(
     assert stored.credential.renewal == f"{CANARY}-refresh-2"
     assert stored.renewed_at == START
     assert room.sent() == {"renewal": f"{CANARY}-refresh-web-1"}
+
+
+async def test_renewal_goes_through_the_providers_proxy():
+    room = await opened(record(left=-1), steps=[granted(2)])
+    room.book.configure([], {"web": Manner(proxy="http://p.test:1")})
+    account = await room.refresher.fresh(room.account())
+    assert account.proxy == "http://p.test:1"
+    assert [request.proxy for request in room.send.requests] == ["http://p.test:1"]
 
 
 async def test_200_parallel_calls_cause_exactly_one_renewal():
@@ -293,6 +302,18 @@ async def test_waking_up_does_not_shorten_what_a_service_asked_for():
 
 
 # Refusals
+
+
+@pytest.mark.parametrize(
+    ("status", "need", "words"),
+    [(400, "sign_in", "not signed in any more"), (429, "", "not allowed")],
+)
+async def test_account_whose_token_has_ended_says_what_helps(status, need, words):
+    room = await opened(record(left=-1), steps=[refusal(status)])
+    with pytest.raises(AccountError):
+        await room.refresher.fresh(room.account())
+    assert room.account().trouble.startswith(f"{words}. ")
+    assert room.book.need(WEB_1) == need
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, SIGN_IN_AGAIN), (429, NOT_ALLOWED)])
