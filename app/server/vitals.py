@@ -1,0 +1,134 @@
+"""How the parts of the program are: the router itself, pages, helper programs, windows.
+
+One shape for all, for ``/v1/health``, ``dragoman status``, tray and dashboard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from app.gateway.status import Status
+from app.services.definition import ServiceView
+from app.upstream.relay import PageView
+
+__all__ = [
+    "Vital",
+    "VitalKind",
+    "WholeStatus",
+    "count_processes",
+    "of_page",
+    "of_router",
+    "of_service",
+    "of_window",
+    "render_vital",
+]
+
+VitalKind: TypeAlias = Literal["router", "page", "service", "window"]
+
+
+@dataclass(frozen=True, slots=True)
+class Vital:
+    """How one part is; times in epoch seconds UTC."""
+
+    kind: VitalKind
+    name: str
+    title: str
+    state: str
+    """``ready`` when all is well."""
+    reason: str = ""
+    since: float | None = None
+    """Since when it has been so."""
+    memory_bytes: int | None = None
+    """None where the system does not tell: a page in the user's own browser is one of many."""
+    until: float | None = None
+    """When it is tried next."""
+    pid: int | None = None
+    """Of a process of its own that we started."""
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WholeStatus(Status):
+    """The status with the parts in it."""
+
+    vitals: tuple[Vital, ...] = ()
+
+    @property
+    def troubled(self) -> tuple[Vital, ...]:
+        """Return the parts that are turned on and not well, for people to look at."""
+        quiet = (
+            "ready",
+            "off",
+            "running",
+            "paused",
+            "hidden",
+            "starting",
+            "stopping",
+            "installing",
+        )
+        return tuple(one for one in self.vitals if one.state not in quiet)
+
+
+def of_router(state: str, reason: str, since: float, memory: int | None, pid: int) -> Vital:
+    """Return the router's own line."""
+    return Vital("router", "router", "Router", state, reason, since, memory, None, pid)
+
+
+def of_page(page: PageView) -> Vital:
+    """Return a connected page's line."""
+    reason = ""
+    if page.asleep:
+        reason = "The page's script has not been heard for minutes: its tab sleeps. Show it."
+    return Vital(
+        "page",
+        page.account,
+        f"AI Studio page of {page.account.partition('/')[2]}",
+        "asleep" if page.asleep else "ready",
+        reason,
+        page.opened_at,
+    )
+
+
+def of_service(view: ServiceView) -> Vital:
+    """Return a helper program's line."""
+    return Vital(
+        "service",
+        view.name,
+        view.title,
+        view.state,
+        view.reason,
+        view.since,
+        view.memory_bytes,
+        view.until,
+        view.pid,
+        view.restarts,
+    )
+
+
+def of_window(name: str, state: str, since: float, memory: int | None, pid: int) -> Vital:
+    """Return a window's line."""
+    return Vital("window", name, f"Window: {name}", state, "", since, memory, None, pid)
+
+
+def count_processes(vitals: Iterable[Vital]) -> int:
+    """Return how many processes we have: one, and one for each window and helper program."""
+    return sum(one.pid is not None for one in vitals)
+
+
+def render_vital(one: Vital, now: float) -> dict[str, Any]:
+    """Return a part as ``/v1/health`` shows it, with ``uptime_s`` beside ``since``."""
+    return {
+        "kind": one.kind,
+        "name": one.name,
+        "title": one.title,
+        "state": one.state,
+        "reason": one.reason,
+        "since": one.since,
+        "uptime_s": None if one.since is None else round(max(0.0, now - one.since), 1),
+        "memory_bytes": one.memory_bytes,
+        "until": one.until,
+        "pid": one.pid,
+        "restarts": one.restarts,
+    }
