@@ -27,7 +27,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -37,6 +37,7 @@ import msgspec
 from app.errors import AppError
 from app.ledger.entry import Entry
 from app.ledger.row import attempt_rows, row_of
+from app.store.rows import AttemptRow, RequestRow
 
 __all__ = ["Store", "Writer", "WriterState"]
 
@@ -67,8 +68,8 @@ class Store(Protocol):
 
     def add(
         self,
-        rows: Sequence[Mapping[str, Any]],
-        tries: Sequence[Mapping[str, Any]],
+        rows: Sequence[RequestRow],
+        tries: Sequence[AttemptRow],
         *,
         again: bool = False,
     ) -> int:
@@ -428,6 +429,6 @@ def _plain(entry: Entry) -> Entry:
     return msgspec.structs.replace(entry, attempts=tries, **_texts(row_of(entry), _TEXTS))
 
 
-def _texts(row: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    losses = msgspec.json.decode(row["losses"], type=tuple[tuple[str, str], ...])
-    return {"losses": losses} | {name: row[name] for name in names}
+def _texts(row: RequestRow | AttemptRow, names: tuple[str, ...]) -> dict[str, Any]:
+    losses = msgspec.json.decode(row.losses, type=tuple[tuple[str, str], ...])
+    return {"losses": losses} | {name: getattr(row, name) for name in names}

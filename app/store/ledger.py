@@ -1,21 +1,26 @@
 """The ledger at rest: rows of requests and attempts, and the sums that reports are made of.
 
-The sums change in the same transaction as the rows, so that the two always agree. A row is a
-mapping from column to value; beside the columns of ``requests`` it has ``hour``, ``day``,
-``month`` and the latency buckets ``first_bucket`` and ``whole_bucket`` (None: not counted), which the ledger knows.
+The sums change in the same transaction as the rows, so that the two always agree.
+
+What is written with every request is made of tuples and of statements as text, which SQLite and
+PostgreSQL understand alike: SQLAlchemy hands both to the driver as they are, and a batch is summed
+up in memory first, so that each row of sums is touched once.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from operator import add, itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy
-from sqlalchemy import Connection, Table, TextClause, bindparam, text
+from sqlalchemy import Connection, Table, bindparam, text
 
 from app.store.database import Database
+from app.store.rows import AttemptRow, RequestRow
 from app.store.tables import (
     LATENCY_BUCKETS,
     LEDGER_TABLES,
@@ -32,16 +37,24 @@ from app.store.usage import UsageStore
 
 __all__ = ["LedgerStore"]
 
+_Sums: TypeAlias = dict[tuple[Any, ...], tuple[int, ...]]
+"""Key of a row of sums to what is added to its other columns, in their order."""
+
+_WIDTH = RequestRow._fields.index("trace") + 1
+"""Fields of a row that are columns."""
+
+
+def _picks(*names: str) -> itemgetter[Any]:
+    return itemgetter(*map(RequestRow._fields.index, names))
+
+
+_TIMES = ("hour", "day", "month")
 _DIMENSIONS = ("provider", "account", "model", "key_id", "client")
-_COUNTS = (
-    *("requests", "failed", "cached", "input", "cache_read", "cache_write", "output"),
-    *("reasoning", "cost", "worth", "unpriced"),
-)
-_BUCKETS = (
-    *(f"first_{i}" for i in range(LATENCY_BUCKETS)),
-    *(f"whole_{i}" for i in range(LATENCY_BUCKETS)),
-)
-_COLUMNS = tuple(column.name for column in requests.columns if column.name != "seq")
+_TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning")
+_group_of = _picks(*_TIMES, *_DIMENSIONS)
+_amounts_of = _picks("error", "cached", "cost", "worth", *_TOKENS)
+_latency_of = _picks("day", "month", *_DIMENSIONS[:3], "first_bucket", "whole_bucket")
+_NO_LATENCIES = (0,) * (2 * LATENCY_BUCKETS)
 
 _SLICE = 5_000
 """Rows removed at a time: a writer waits for a fraction of a second at most."""
@@ -58,15 +71,15 @@ class LedgerStore:
 
     def add(
         self,
-        rows: Sequence[Mapping[str, Any]],
-        tries: Sequence[Mapping[str, Any]],
+        rows: Sequence[RequestRow],
+        tries: Sequence[AttemptRow],
         *,
         again: bool = False,
     ) -> int:
         """Write requests with their attempts, and add them to the sums: all of it, or nothing.
 
         Args:
-            rows: of requests; see the module.
+            rows: of requests.
             tries: of attempts.
             again: some may be there already, from a write whose success was never told.
 
@@ -79,21 +92,22 @@ class LedgerStore:
         """
         with self.database.write() as connection:
             if again:
-                known = _known(connection, [row["id"] for row in rows])
-                rows = [row for row in rows if row["id"] not in known]
-                tries = [row for row in tries if row["request"] not in known]
+                known = _known(connection, [row.id for row in rows])
+                rows = [row for row in rows if row.id not in known]
+                tries = [row for row in tries if row.request not in known]
             if not rows:
                 return 0
-            connection.execute(
-                requests.insert(), [{name: row[name] for name in _COLUMNS} for row in rows]
-            )
+            mark = _mark(connection)
+            connection.exec_driver_sql(_inserting(mark, requests), [row[:_WIDTH] for row in rows])
             if tries:
-                connection.execute(attempts.insert(), list(tries))
-            for table in (usage_hours, usage_days, usage_months):
-                _sum_up(connection, table, _sums(table, rows))
-            for table in (latency_days, latency_months):
-                _sum_up(connection, table, _latencies(table, rows))
-            _sum_up(connection, total_days, _totals(rows))
+                connection.exec_driver_sql(_inserting(mark, attempts), list(tries))
+            groups = _grouped(rows)
+            latencies = _latencies(rows)
+            for place, table in enumerate((usage_hours, usage_days, usage_months)):
+                _sum_up(connection, table, _folded(groups, itemgetter(place, 3, 4, 5, 6, 7)))
+            for place, table in enumerate((latency_days, latency_months)):
+                _sum_up(connection, table, _folded(latencies, itemgetter(place, 2, 3, 4)))
+            _sum_up(connection, total_days, _totals(groups, latencies))
         return len(rows)
 
     def set_aside(self, now: float) -> Path | None:
@@ -201,89 +215,97 @@ def _known(connection: Connection, ids: Sequence[str]) -> set[str]:
     return found
 
 
-def _sums(table: Table, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what the rows add to a table of sums."""
-    sums: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * len(_COUNTS))
-    keys = tuple(column.name for column in table.primary_key.columns)
+def _grouped(rows: Iterable[RequestRow]) -> _Sums:
+    """Return the counts of the rows, by all times and dimensions."""
+    groups: dict[tuple[Any, ...], list[RequestRow]] = {}
     for row in rows:
-        total = sums[tuple(row[name] for name in keys)]
-        for i, count in enumerate(_counted(row)):
-            total[i] += count
-    names = (*keys, *_COUNTS)
-    return [dict(zip(names, (*key, *total), strict=True)) for key, total in sums.items()]
+        group = _group_of(row)
+        if group in groups:
+            groups[group].append(row)
+        else:
+            groups[group] = [row]
+    return {group: _counted(some) for group, some in groups.items()}
 
 
-def _totals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what the rows add to the days' totals."""
-    latencies = {row["day"]: row for row in _latencies(total_days, rows)}
-    none = dict.fromkeys(_BUCKETS, 0)
-    return [none | row | latencies.get(row["day"], {}) for row in _sums(total_days, rows)]
-
-
-def _counted(row: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return one request's part of each of ``_COUNTS``."""
-    cost = row["cost"] or 0
-    tokens = tuple(
-        row[name] or 0 for name in ("input", "cache_read", "cache_write", "output", "reasoning")
-    )
+def _counted(rows: Sequence[RequestRow]) -> tuple[int, ...]:
+    """Return the counts of the rows: what a table of usage has behind its key."""
+    errors, cached, costs, worth, *tokens = zip(*map(_amounts_of, rows), strict=True)
+    whole = sum(filter(None, costs))
+    of_plans = sum(cost for cost, plan in zip(costs, worth, strict=True) if plan and cost)
+    unpriced = 0
+    if None in costs:
+        counts = zip(costs, *tokens, strict=True)
+        unpriced = sum(1 for cost, *used in counts if cost is None and any(used))
     return (
-        1,
-        int(row["error"] != ""),
-        int(row["cached"]),
-        *tokens,
-        0 if row["worth"] else cost,
-        cost if row["worth"] else 0,
-        int(row["cost"] is None and any(tokens)),
+        len(errors),
+        len(errors) - errors.count(""),
+        sum(cached),
+        *(sum(filter(None, numbers)) for numbers in tokens),
+        whole - of_plans,
+        of_plans,
+        unpriced,
     )
 
 
-def _latencies(table: Table, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what the rows add to a table of latencies."""
-    sums: dict[tuple[Any, ...], dict[str, Any]] = {}
-    names = tuple(column.name for column in table.primary_key.columns)
-    for row in rows:
-        if row["whole_bucket"] is None:
+def _latencies(rows: Iterable[RequestRow]) -> _Sums:
+    """Return how many answers took how long, by day, month and the dimensions of latencies."""
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for (*key, first, whole), times in Counter(map(_latency_of, rows)).items():
+        if whole is None:
             continue
-        key = tuple(row[name] for name in names)
-        total = sums.get(key)
-        if total is None:
-            total = sums[key] = dict(zip(names, key, strict=True)) | dict.fromkeys(_BUCKETS, 0)
-        total[f"whole_{row['whole_bucket']}"] += 1
-        if row["first_bucket"] is not None:
-            total[f"first_{row['first_bucket']}"] += 1
-    return list(sums.values())
+        counts = found.setdefault(tuple(key), [*_NO_LATENCIES])
+        counts[LATENCY_BUCKETS + whole] += times
+        if first is not None:
+            counts[first] += times
+    return {key: tuple(counts) for key, counts in found.items()}
 
 
-def _sum_up(connection: Connection, table: Table, sums: list[dict[str, Any]]) -> None:
+def _folded(sums: _Sums, key_of: itemgetter[Any]) -> _Sums:
+    """Return sums by a part of their key."""
+    folded: _Sums = {}
+    for key, counts in sums.items():
+        part = key_of(key)
+        folded[part] = tuple(map(add, folded[part], counts)) if part in folded else counts
+    return folded
+
+
+def _totals(groups: _Sums, latencies: _Sums) -> _Sums:
+    """Return counts and latencies by day."""
+    by_day = _folded(latencies, itemgetter(slice(0, 1)))
+    days = _folded(groups, itemgetter(slice(1, 2)))
+    return {day: counts + by_day.get(day, _NO_LATENCIES) for day, counts in days.items()}
+
+
+def _sum_up(connection: Connection, table: Table, sums: _Sums) -> None:
     """Add to rows, or make them."""
-    if not sums:
-        return
     # Several programs on one PostgreSQL take the rows' locks in the same order: no deadlock.
-    keys = [column.name for column in table.primary_key.columns]
-    sums.sort(key=lambda row: tuple(row[name] for name in keys))
-    connection.execute(_ADDING[table], sums)
+    ordered = [(*key, *counts) for key, counts in sorted(sums.items())]
+    if ordered:
+        connection.exec_driver_sql(_adding(_mark(connection), table), ordered)
 
 
-def _adding(table: Table) -> TextClause:
-    """Return the statement, which SQLite and PostgreSQL have alike, but SQLAlchemy has twice.
+def _mark(connection: Connection) -> str:
+    """Return how the driver marks the place of a value: SQLite's has ``?``, PostgreSQL's ``%s``."""
+    return "?" if connection.dialect.paramstyle == "qmark" else "%s"
 
-    As text it is also made once, not for each row of seventy columns.
-    """
+
+@functools.cache
+def _inserting(mark: str, table: Table) -> str:
+    """Return the statement that adds a row; the database counts ``seq`` up itself."""
+    names = [column.name for column in table.columns if column.name != "seq"]
+    marks = ", ".join([mark] * len(names))
+    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - our own names
+
+
+@functools.cache
+def _adding(mark: str, table: Table) -> str:
+    """Return the statement that adds to a row, or makes it."""
     names = [column.name for column in table.columns]
     keys = [column.name for column in table.primary_key.columns]
     added = (
         f"{name} = {table.name}.{name} + excluded.{name}" for name in names if name not in keys
     )
-    return text(
-        f"INSERT INTO {table.name} ({', '.join(names)})"  # noqa: S608 - names of our own tables
-        f" VALUES ({', '.join(f':{name}' for name in names)})"
+    return (
+        f"{_inserting(mark, table)}"
         f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {', '.join(added)}"
     )
-
-
-_ADDING = {
-    table: _adding(table)
-    for table in (
-        *(usage_hours, usage_days, usage_months, latency_days, latency_months, total_days),
-    )
-}

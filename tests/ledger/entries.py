@@ -69,12 +69,12 @@ class Shelf:
             if fault is not None:
                 raise fault
         for row in rows:
-            if row["id"].startswith("poison"):
+            if row.id.startswith("poison"):
                 raise OverflowError("too large")
-        known = {row["id"] for row in self.rows}
-        new = [row for row in rows if row["id"] not in known]
+        known = {row.id for row in self.rows}
+        new = [row for row in rows if row.id not in known]
         self.rows += new
-        self.tries += [one for one in tries if one["request"] not in known]
+        self.tries += [one for one in tries if one.request not in known]
         return len(new)
 
     def set_aside(self, now):

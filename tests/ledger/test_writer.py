@@ -27,7 +27,7 @@ def writing():
 
 
 def ids(shelf):
-    return [row["id"] for row in shelf.rows]
+    return [row.id for row in shelf.rows]
 
 
 def test_entries_are_written_in_their_order_with_their_attempts(writing):
@@ -37,7 +37,7 @@ def test_entries_are_written_in_their_order_with_their_attempts(writing):
         writer.add(entry(f"req_{i}", attempts=(attempt(status=529), attempt())))
     assert writer.flush()
     assert ids(shelf) == [f"req_{i}" for i in range(5)]
-    assert [(t["request"], t["number"], t["status"]) for t in shelf.tries[:3]] == [
+    assert [(t.request, t.number, t.status) for t in shelf.tries[:3]] == [
         ("req_0", 1, 529),
         ("req_0", 2, 200),
         ("req_1", 1, 529),
@@ -201,7 +201,7 @@ def test_what_cannot_be_written_at_the_end_is_kept_for_the_next_start(tmp_path, 
     assert again.flush()
     again.close()
     assert sorted(ids(good)) == ["new", *(f"req_{i}" for i in range(5))]
-    assert good.rows[0]["client"] == "?x"
+    assert good.rows[0].client == "?x"
     assert not spill.exists()
 
 

@@ -1,7 +1,9 @@
 import threading
+from contextlib import contextmanager
 
 import pytest
 import sqlalchemy
+from sqlalchemy.dialects.postgresql import psycopg
 
 from app.canonical.usage import Usage
 from app.errors import AppError
@@ -155,3 +157,32 @@ def test_counts_that_a_service_left_out_stay_unknown(store):
     put(store, entry("a", tokens=Usage(1)))
     (row,) = rows_of(store, requests)
     assert (row["input"], row["reasoning"], row["cache_write_1h"]) == (1, None, None)
+
+
+class PostgresConnection:
+    """Takes statements as PostgreSQL's driver does; it is not there to answer."""
+
+    dialect = psycopg.dialect()
+
+    def __init__(self):
+        self.taken = []
+
+    def exec_driver_sql(self, statement, parameters):
+        self.taken.append((statement, parameters))
+
+
+def test_postgresql_gets_its_own_marks_for_as_many_values_as_a_row_has():
+    connection = PostgresConnection()
+
+    class Postgres:
+        @contextmanager
+        def write(self):
+            yield connection
+
+    store = LedgerStore(Postgres())
+    assert put(store, entry("a", attempts=(attempt(),)), entry("b")) == 2
+    tables = [requests, attempts, *SUMS[:3], latency_days, latency_months, total_days]
+    assert [line.split()[2] for line, _ in connection.taken] == [table.name for table in tables]
+    for statement, rows in connection.taken:
+        assert "?" not in statement
+        assert {len(row) for row in rows} == {statement.count("%")} == {statement.count("%s")}

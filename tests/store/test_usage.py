@@ -58,7 +58,10 @@ def usage(entries, tmp_path_factory):
 @pytest.fixture(scope="module")
 def rows(entries):
     one = entry("with-tries", at=NOON - 1, session="own")
-    return [row_of(each) | {"paid": 0 if each.worth else each.cost} for each in (*entries, one)]
+    return [
+        {**row_of(each)._asdict(), "paid": 0 if each.worth else each.cost}
+        for each in (*entries, one)
+    ]
 
 
 RANGES = [
