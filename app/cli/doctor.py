@@ -8,10 +8,12 @@ with the user's own settings for the time of the checks.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,7 +29,7 @@ from app.cli.checks import (
     check_python,
 )
 from app.cli.client import Client
-from app.cli.connect import connections
+from app.cli.connect import YesOption, connections
 from app.cli.connected import check_agents
 from app.cli.health import (
     DEMO_MODEL,
@@ -41,10 +43,15 @@ from app.cli.running import client_of, find_running, places
 from app.cli.serve import ConfigOption
 from app.cli.signedin import check_commands, check_sign_ins
 from app.cli.status import JsonOption
-from app.cli.terminal import FAILED, show_json, show_verdict
-from app.errors import AppError
+from app.cli.terminal import FAILED, say, show_json, show_table, show_verdict
+from app.cli.typed import is_terminal
+from app.errors import AppError, ConfigError
 from app.instance import InstanceRecord
 from app.paths import Paths
+
+if TYPE_CHECKING:
+    from app.cli.bundle import Member
+    from app.config import Config
 
 __all__ = ["check_accounts", "doctor", "examine"]
 
@@ -55,22 +62,124 @@ _LISTING_S = 10.0
 _POLL_S = 0.25
 
 
-def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def doctor(
+    config: ConfigOption = None,
+    bundle: Annotated[
+        bool, typer.Option("--bundle", help="Then pack what somebody who helps needs.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to pack it.")
+    ] = None,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """Check everything, down to a real answer.
 
-    Each account is asked for one short answer, which costs a few tokens. Exit code 1 means that a
-    check failed.
+    Each account is asked for one short answer, which costs a few tokens. --bundle lists what it is
+    about to pack, without secrets, prompts and names, and asks before it writes. Exit code 1 means
+    that a check failed.
     """
+    if output is not None and not bundle:
+        raise typer.BadParameter("--output is for --bundle.")
     done: list[Check] = []
     for check in examine(config):
         done.append(check)
         if not as_json:  # each as soon as it is known: an answer may take a while
             show_verdict(check.verdict, check.text, check.hint)
     failed = any(check.verdict == "failed" for check in done)
+    packed = _bundle(config, done, output, yes=yes, as_json=as_json) if bundle else None
     if as_json:
-        show_json({"ok": not failed, "checks": done})
+        show_json({"ok": not failed, "checks": done} | ({} if packed is None else packed))
     if failed:
         raise typer.Exit(FAILED)
+
+
+def _bundle(
+    config_path: str | None,
+    checks: Sequence[Check],
+    output: Path | None,
+    *,
+    yes: bool,
+    as_json: bool,
+) -> dict[str, Any]:
+    """Show what the bundle would hold, ask where somebody can be asked, and write it.
+
+    Returns:
+        ``bundle``: the file's path, empty where it was not written; and ``contents``.
+    """
+    from app.cli import bundle
+    from app.paths import write_private
+
+    members = _members(config_path, checks)
+    target = (output or Path(bundle.file_name(time.time()))).absolute()
+    contents: list[dict[str, Any]] = [
+        {"name": member.name, "bytes": len(member.content), "about": member.about}
+        for member in members
+    ]
+    if not as_json:
+        say()
+        say("The support bundle holds:")
+        show_table(
+            ("FILE", "BYTES", "WHAT"),
+            [(str(row["name"]), str(row["bytes"]), str(row["about"])) for row in contents],
+        )
+        say("No prompts, no answers, no secrets, no names of accounts.")
+    ask = not yes and not as_json and is_terminal(sys.stdin)
+    if ask and not typer.confirm(f"Write {target}?", default=False, err=True):
+        say("Nothing was written.")
+        return {"bundle": "", "contents": contents}
+    if target.exists():
+        raise AppError(
+            f"There is a file {target} already.", code="file_exists", hint="Name another: --output."
+        )
+    try:
+        write_private(target, bundle.pack(members))
+    except OSError as error:
+        raise AppError(
+            f"{target} cannot be written: {error.strerror or error}.",
+            code="file_unwritable",
+            hint="Name another place: --output FILE.",
+        ) from error
+    if not as_json:
+        say(f"Written: {target}")
+    return {"bundle": str(target), "contents": contents}
+
+
+def _members(config_path: str | None, checks: Sequence[Check]) -> list[Member]:
+    from app import log
+    from app.cli import bundle
+    from app.configfile import load_file, locate
+    from app.providers import PROVIDERS
+
+    paths, env = places(), os.environ
+    who = bundle.Anonymous.here(env)
+    config: Config | None = None
+    problems: list[str] = []
+    try:
+        config = load_file(locate(config_path, env), env)
+        for _, secret in config.secrets():
+            log.redact(secret.resolve(env))
+    except ConfigError as error:
+        problems = [str(problem) for problem in error.problems]
+    client, health = None, None
+    try:
+        record = find_running(paths)
+        if record is not None:
+            log.redact(record.token)
+            client = client_of(record)
+            health = client.get("/v1/health")
+    except AppError:
+        client = None  # the checks tell it
+    providers = {*PROVIDERS, *(() if config is None else config.providers)}
+    return [
+        bundle.versions_member(who, env),
+        bundle.status_member(who, health),
+        bundle.checks_member(who, checks),
+        bundle.settings_member(who, config, problems),
+        bundle.agents_member(who, connections()),
+        bundle.requests_member(who, client),
+        bundle.log_member(who, paths.log_file, providers),
+    ]
 
 
 def examine(config_path: str | None) -> Iterator[Check]:
