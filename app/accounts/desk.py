@@ -34,7 +34,7 @@ from app.providers.base import Provider
 from app.providers.signin import Granted
 from app.tasks import spawn
 
-__all__ = ["AccountView", "Desk", "OpenedVault"]
+__all__ = ["AccountView", "Desk", "ModelRest", "OpenedVault"]
 
 _log = logging.getLogger("dragoman.accounts")
 
@@ -61,6 +61,19 @@ class OpenedVault(Vault, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ModelRest:
+    """One model that an account leaves alone although it serves others."""
+
+    model: str
+    """The service's name of it."""
+    state: Health
+    reason: str
+    until: float | None
+    """Epoch seconds, as is the next; None: not before somebody acts."""
+    since: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class AccountView:
     """One account as people see it; times in epoch seconds, 0 or None where there is none."""
 
@@ -79,6 +92,8 @@ class AccountView:
     """Written in the settings; else it was signed in to."""
     need: Need = ""
     """What a person has to do while it is ``unusable``."""
+    resting: tuple[ModelRest, ...] = ()
+    """Models that it leaves alone for a time."""
     name: str = ""
     plan: str = ""
     organization: str = ""
@@ -408,6 +423,10 @@ class Desk:
             "since": state.since,
             "configured": self.book.is_configured(account.id),
             "order": account.order,
+            "resting": tuple(
+                ModelRest(model, rest.health, rest.reason, rest.until, rest.since)
+                for model, rest in self._roster.resting(account.id, now)
+            ),
         }
         if state.health == "unusable" and not told["configured"]:
             told["need"] = self.book.need(account.id)

@@ -117,6 +117,17 @@ class Roster:
         """Return the account's state as a whole, for status."""
         return self.state(account, "", now)
 
+    def resting(self, account_id: str, now: float) -> tuple[tuple[str, AccountState], ...]:
+        """Return the models that an account leaves alone although it serves others, by name."""
+        found = (
+            (model, AccountState("cooling", one.reason, one.until, one.soft, one.since))
+            if not one.refused
+            else (model, AccountState("refused", one.reason, since=one.since))
+            for (held, model), one in self._pauses.items()
+            if held == account_id and model and one.until > now
+        )
+        return tuple(sorted(found, key=lambda pair: pair[0]))
+
     def level(self, account_id: str, model: str) -> int:
         """Return how many pauses in a row there were without a success."""
         pause = self._pauses.get((account_id, model)) or self._pauses.get((account_id, ""))

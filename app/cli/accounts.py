@@ -20,6 +20,9 @@ __all__ = ["AccountName", "ask_account", "choose", "commands"]
 _ANSWER_S = 130.0
 """A renewal that runs comes to its end first, and the service is asked."""
 
+_MOST_MODELS = 3
+"""That rest, of one account; more would fill the screen."""
+
 commands = typer.Typer(help="List the accounts, and change one.", invoke_without_command=True)
 
 AccountName = Annotated[
@@ -180,5 +183,18 @@ def _row(account: dict[str, Any], now: float, *, who: bool) -> tuple[str, ...]:
         "" if since is None else f"{render_span(now - since)} ago",
         "" if until is None else f"in {render_span(until - now)}",
         f"{render_span(now - renewed_at)} ago" if renewed_at else "",
-        " ".join(text for text in (account["reason"], account["warning"]) if text),
+        " ".join(
+            text for text in (account["reason"], account["warning"], _resting(account, now)) if text
+        ),
     )
+
+
+def _resting(account: dict[str, Any], now: float) -> str:
+    """Say which models an account leaves alone although it serves others."""
+    told = []
+    for one in account["resting"][:_MOST_MODELS]:
+        until = one["until"]
+        again = "" if until is None else f", again in {render_span(until - now)}"
+        told.append(f"{one['model']}: {one['reason']}{again}.")
+    more = len(account["resting"]) - len(told)
+    return " ".join([*told, f"{more} more models rest."] if more else told)

@@ -92,6 +92,20 @@ def test_a_model_rests_alone_and_an_account_with_all_its_models(roster, clock):
     assert roster.overall(WORK, clock()).health == "cooling"
 
 
+def test_models_that_rest_are_told_by_name(roster, clock):
+    roster.pause(HOME.id, "b", 60, "limit", START)
+    roster.pause(HOME.id, "a", 60, "not in the plan", START, refused=True)
+    roster.pause(HOME.id, "over", 10, "gone", START)
+    roster.pause(WORK.id, "b", 60, "another's", START)
+    clock.advance(30)
+    assert roster.resting(HOME.id, clock()) == (
+        ("a", AccountState("refused", "not in the plan")),
+        ("b", AccountState("cooling", "limit", START + 60)),
+    )
+    roster.pause(WORK.id, None, 60, "all of it", START)
+    assert [model for model, _ in roster.resting(WORK.id, clock())] == ["b"]
+
+
 def test_the_later_of_two_pauses_is_told(roster, clock):
     roster.pause(HOME.id, "m", 60, "model", clock())
     roster.pause(HOME.id, None, 30, "account", clock())

@@ -10,6 +10,7 @@ NOBODY = {
     "reason": "",
     "until": None,
     "since": None,
+    "resting": [],
     "name": "",
     "plan": "",
     "primary": False,
@@ -55,6 +56,22 @@ def test_table_tells_how_each_account_is(dragoman, fake):
     assert "5 min ago" in rows[1]
     assert "It could not be renewed: gone." in rows[2]
     assert fake.asked[-1][2] == f"Bearer {fake.record.token}"
+
+
+def test_models_that_rest_are_told_although_the_account_serves_others(dragoman, fake):
+    until = time.time() + 3_630
+    rests = [
+        {"model": f"m{n}", "reason": "limit used up", "until": until, "since": None}
+        for n in range(5)
+    ]
+    fake.answers["GET /admin/accounts"] = listing(
+        account("a/b", resting=rests), account("a/c", resting=[rests[0] | {"until": None}])
+    )
+    _, first, second = dragoman("accounts").out.splitlines()
+    assert "m0: limit used up, again in 1 h" in first
+    assert "2 more models rest." in first
+    assert "m3" not in first
+    assert second.endswith("m0: limit used up.")
 
 
 def test_e_mail_addresses_are_shown_on_request(dragoman, fake):
