@@ -15,7 +15,7 @@ import socket
 import string
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -154,6 +154,8 @@ class Service:
     desk: Desk = field(init=False)
     relay: Relay = field(init=False)
     helpers: ServiceDesk = field(init=False)
+    windows: Callable[[], Iterable[tuple[str, int, float, str]]] = field(default=tuple)
+    """Name, process, opened at and state of each open window, where there is a desktop."""
     commands: CommandCredentials = field(init=False)
     providers: dict[str, Provider] = field(default_factory=lambda: dict(PROVIDERS))
     """Services that can be signed in to, by id, those of the settings too; changed in place."""
@@ -244,7 +246,7 @@ class Service:
             self.vault, self.roster, self.providers, self._send, changed=self._accounts_changed
         )
         self.relay = Relay(time.time, lambda: str(uuid.uuid4()), changed=self._page_changed)
-        self.helpers = ServiceDesk(self, self._fetch, self._tell, lambda a: spawn(self._greet([a]), ""))
+        self.helpers = ServiceDesk(self, self._fetch, self._tell, self._greet_one)
         self.desk.book.attached = lambda: (*self.relay.accounts(), *self.helpers.accounts())
         self.commands = CommandCredentials(run_program(self._child_env()), time.time)
         self.discovery = Discovery(self._fetch, self._fresh, self.dialects)
@@ -414,7 +416,7 @@ class Service:
         self.desk.book.publish()
         account = self.roster.get(account_id)
         if connected and known and account is not None:
-            spawn(self._greet([account]), "models of a page")
+            self._greet_one(account)
 
     async def _know_pages(self) -> None:
         """Put the accounts in force that wait for their page."""
@@ -425,6 +427,7 @@ class Service:
     def _accounts_changed(self) -> None:
         """Follow a sign-in, a renewal or a change of the settings."""
         accounts = self.roster.accounts()
+        self.helpers.follow()
         known = {account.id for account in accounts}
         fresh = [account for account in accounts if account.id not in self._known]
         for account_id in self._known - known:
@@ -435,6 +438,9 @@ class Service:
         self._tell()
         if fresh:
             spawn(self._greet(fresh), "new accounts")
+
+    def _greet_one(self, account: Account) -> None:
+        spawn(self._greet([account]), "models of a page")
 
     async def _greet(self, accounts: list[Account]) -> None:
         await self.discovery.read(accounts)
@@ -552,6 +558,7 @@ class Service:
                 Client(settle.client_settings(self.config, self.env, self.port)),
             )
             spawn(self._retire(old), "old connections")
+        spawn(self.helpers.configure(), "helper programs")
         _log.info("the settings were read again")
         self._tell()
         spawn(self.discover(), "model lists")
@@ -586,6 +593,7 @@ class Service:
             "providers": render_providers(scope, self._account_health),
             "keys": self.store.trouble or "ready",
             "rules": self.rules.health() if grant.who != "key" else {},
+            **self.overview.health(in_full=grant.who != "key"),
             # Problems and warnings name accounts beyond the scope of a client's key.
             "config": self._config_state() if grant.who != "key" else {},
         }
@@ -710,6 +718,7 @@ class Service:
             self.relay.close_all()
             self.live.close()
             self._let_go()
+            await self.helpers.close()
         if self._opening is not None:  # what was served meanwhile is still to be written
             await asyncio.wait({self._opening}, timeout=_STORE_S)
         if self._server is not None:

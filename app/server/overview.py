@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from app import __version__
@@ -18,12 +19,24 @@ from app.gateway.status import (
     PendingSignIn,
     ServiceStatus,
     State,
-    Status,
     describe_account,
     describe_state,
 )
 from app.providers.base import Provider
 from app.server.dashboard import model_table
+from app.server.services import ServiceDesk
+from app.server.vitals import (
+    Vital,
+    WholeStatus,
+    count_processes,
+    of_page,
+    of_router,
+    of_service,
+    of_window,
+    render_vital,
+)
+from app.services.memory import MemoryGauge
+from app.upstream.relay import Relay
 
 __all__ = ["Overview", "Rooms"]
 
@@ -37,6 +50,11 @@ class Rooms(Protocol):
     gateway: Gateway
     port: int
     problems: tuple[str, ...]
+    relay: Relay
+    helpers: ServiceDesk
+    started_at: float
+    windows: Callable[[], Iterable[tuple[str, int, float, str]]]
+    """Name, process, opened at and state of each open window."""
 
     @property
     def providers(self) -> Mapping[str, Provider]:
@@ -61,8 +79,9 @@ class Overview:
         self._rooms = rooms
         self._now = now
         self._routes = ModelRoutes()
+        self._gauge = MemoryGauge()
 
-    def status(self) -> Status:
+    def status(self) -> WholeStatus:
         """Return what to show now."""
         rooms, now = self._rooms, self._now()
         everyone = rooms.roster.accounts()
@@ -76,7 +95,7 @@ class Overview:
         )
         if state in ("running", "working"):
             state, reason = self._unread(state, accounts)
-        return Status(
+        return WholeStatus(
             state,
             __version__,
             f"http://localhost:{rooms.port}",
@@ -93,7 +112,39 @@ class Overview:
             self._sign_ins(),
             rooms.problems,
             demo=not accounts and any(account.provider.demo for account in everyone),
+            vitals=self.vitals(),
         )
+
+    def vitals(self) -> tuple[Vital, ...]:
+        """Return how the router, the pages, the helper programs and the windows are."""
+        rooms = self._rooms
+        here = os.getpid()
+        paused = rooms.gateway.paused
+        return (
+            of_router(
+                "paused" if paused else "ready", paused, rooms.started_at, self._gauge.of(here), here
+            ),
+            *(of_page(page) for page in rooms.relay.pages()),
+            *(of_service(view) for view in rooms.helpers.services.views()),
+            *(
+                of_window(name, state, since, self._gauge.of(pid), pid)
+                for name, pid, since, state in rooms.windows()
+            ),
+        )
+
+    def health(self, *, in_full: bool) -> dict[str, Any]:
+        """Return the parts as ``GET /v1/health`` has them.
+
+        Args:
+            in_full: whether the caller may see more than what its key is for.
+        """
+        now = self._now()
+        vitals = self.vitals()
+        shown = vitals if in_full else vitals[:1]
+        return {
+            "parts": [render_vital(one, now) for one in shown],
+            "processes": count_processes(vitals),
+        }
 
     def models(self) -> list[dict[str, Any]]:
         """Return the rows of the dashboard's table of models."""
