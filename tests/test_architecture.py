@@ -46,6 +46,8 @@ ORDER = (
     {"routing"},
     {"store", "extensions"},
     {"upstream", "ledger", "rulesets"},
+    # Helper programs know what providers are, and nothing of calls; calls reach them by a Send.
+    {"services"},
     {"gateway", "clients"},
     {"server"},
     {"settle"},

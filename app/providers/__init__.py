@@ -11,6 +11,7 @@ from app.providers.ctonew import CTONEW
 from app.providers.demo import DEMO
 from app.providers.gemini import GEMINI
 from app.providers.openai import OPENAI
+from app.providers.webai import WEBAI
 
 __all__ = [
     "CLAUDE",
@@ -26,6 +27,10 @@ __all__ = [
 ]
 
 PROVIDERS: dict[str, Provider] = {
-    p.id: p for p in (ANTHROPIC, CLAUDE, OPENAI, CODEX, COPILOT, GEMINI, AISTUDIO, CTONEW, DEMO)
+    p.id: p
+    for p in (
+        *(ANTHROPIC, CLAUDE, OPENAI, CODEX, COPILOT, GEMINI, AISTUDIO, CTONEW, WEBAI),
+        DEMO,
+    )
 }
 """Built-in services by id, in the order in which they are shown."""

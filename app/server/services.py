@@ -67,7 +67,7 @@ class ServiceDesk:
         program: Program,
         fetch: Fetch,
         changed: Callable[[], None],
-        ready: Callable[[Account], None],
+        ready: Callable[[Account], object],
         *,
         entries: Callable[[str, Callable[[], Mapping[str, Mapping[str, str]]]], list[Entry]]
         | None = None,
