@@ -116,7 +116,8 @@ async def test_nothing_private_comes_out_of_a_program_that_had_much_of_it(
     status = msgspec.json.decode(members["status.json"])
     assert {a["account"] for a in status["accounts"]} >= {"fake/account-1", "fake/account-2"}
     shown = msgspec.json.decode(members["settings.json"])["settings"]
-    assert shown["providers"]["other"]["proxy"] == "http://proxy.example.test:3128"
+    assert shown["providers"]["other"]["proxy"] == "***"
+    assert shown["providers"]["other"]["base_url"] == "https://api.example.test/v1"
     assert shown["providers"]["fake"]["accounts"][1]["api_key"] == "${SOME_KEY}"
     assert "DRAGOMAN_UNHEARD" in msgspec.json.decode(members["versions.json"])["variables"]
 
