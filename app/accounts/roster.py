@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -58,6 +58,9 @@ class Roster:
         self._pauses: dict[tuple[str, str], _Pause] = {}
         self._stopped: dict[str, float] = {}
         """When accounts became such that they cannot be called at all."""
+        self.barred: Callable[[str], tuple[str, float] | None] | None = None
+        """Says of a provider (id) why the user lets none of its accounts be called now, and until
+        when, in epoch seconds: a budget that is used up."""
         self.replace(accounts)
 
     def replace(self, accounts: Iterable[Account], now: float | None = None) -> None:
@@ -101,6 +104,9 @@ class Roster:
             if account.paused:
                 return AccountState("disabled", "paused by you", since=since)
             return AccountState("unusable", account.trouble, since=since)
+        barred = None if self.barred is None else self.barred(account.provider.id)
+        if barred is not None:
+            return AccountState("cooling", *barred)
         if not self._pauses:
             return _READY
         found = (self._pauses.get(key) for key in ((account.id, ""), (account.id, model)))

@@ -53,6 +53,8 @@ MAX_ATTEMPTS = 8
 class Gateway(Resources):
     """Serves requests with what ``service`` gave it."""
 
+    admit: Callable[[Outcome], None] | None = None
+    """Asked before a call is served; raises ``AppError`` when a limit or a budget forbids it."""
     settled: Callable[[Outcome], None] | None = None
     """Told of every outcome (ledger, status)."""
     recent: Recent | None = None
@@ -111,6 +113,8 @@ class Gateway(Resources):
     async def _serve(self, call: Call, sink: Sink, outcome: Outcome) -> None:
         if self.paused:
             raise AppError(self.paused, status=503, code="paused")
+        if self.admit is not None:
+            self.admit(outcome)
         if call.extra is not None:
             refusal = await pass_on(self, call, call.extra, sink, outcome)
             if refusal is not None:

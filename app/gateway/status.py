@@ -18,6 +18,7 @@ from app.routing.rules import Decision
 
 __all__ = [
     "AccountStatus",
+    "BudgetStatus",
     "ModelRoutes",
     "ModelStatus",
     "PendingSignIn",
@@ -127,6 +128,21 @@ class PendingSignIn:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetStatus:
+    """How a budget of the settings stands."""
+
+    name: str
+    text: str
+    """What is used of what, in a sentence."""
+    level: Literal["ok", "warn", "stop"]
+    used_percent: int
+    resets_at: float
+    """Epoch seconds UTC at which it begins anew."""
+    provider: str = ""
+    """Id of the provider that it is about; empty for any."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Everything that tray and dashboard show; equal snapshots look the same."""
 
@@ -148,6 +164,7 @@ class Status:
     """Why the settings on disk are not in force, and what else is wrong with the whole."""
     demo: bool = False
     """The demo models answer, since there is no account."""
+    budgets: tuple[BudgetStatus, ...] = ()
 
     @property
     def left_percent(self) -> float | None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from app.errors import AppError
 from app.keys import KeyRecord, Limit
 from app.ledger.days import next_period
 from app.ledger.tally import Amounts, Tally
 
-__all__ = ["LimitUse", "limit_error", "uses_of"]
+__all__ = ["LimitUse", "limit_error", "shown_use", "uses_of"]
 
 _PERIOD_WORDS = {"minute": "in the last minute", "day": "today", "month": "this month"}
 
@@ -75,6 +76,27 @@ def _amount(limit: Limit, amounts: Amounts) -> int:
             return amounts.tokens
         case "usd":
             return amounts.cost + amounts.worth
+
+
+def shown_use(use: LimitUse) -> dict[str, Any]:
+    """Return a limit and its use as plain values for JSON.
+
+    Returns:
+        ``limit`` (text), ``unit`` (requests, tokens or usd), ``per``, ``amount``, ``used``,
+        ``reached``, ``free_at`` (see ``LimitUse``) and ``text``.
+    """
+    limit = use.limit
+    scale = 1e6 if limit.unit == "usd" else 1
+    return {
+        "limit": limit.text,
+        "unit": limit.unit,
+        "per": limit.period,
+        "amount": limit.amount / scale,
+        "used": use.used / scale,
+        "reached": use.reached,
+        "free_at": use.free_at,
+        "text": use.sentence,
+    }
 
 
 def limit_error(

@@ -1,16 +1,33 @@
-"""What the key routes do: the store's work, off the loop."""
+"""Control routes of keys: making, listing, changing, rotating and revoking them.
+
+``GET /admin/keys`` lists them with their limits and what is used of each. ``POST /admin/keys``
+makes one, ``POST /admin/keys/{id}`` changes what its body names, ``/rotate`` gives a new secret and
+``/revoke`` ends one. ``{id}`` may be the first letters of an id, or a label. A secret is in the
+answer that made it, and nowhere else.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from app.errors import RequestError
 from app.keys import KeyKind, KeyRecord
+from app.ledger.limits import shown_use
+from app.server.pages import Page
+from app.server.spending import Spending
 from app.store.opening import Opening
 
-__all__ = ["create_key", "list_keys", "revoke_key"]
+__all__ = ["KeyDesk", "key_routes"]
+
+_T = TypeVar("_T")
+_SCOPES = ("providers", "models", "accounts")
+_TERMS = ("limits", "default_model", "aliases")
 
 
 class _NewKey(msgspec.Struct, forbid_unknown_fields=True):
@@ -20,46 +37,168 @@ class _NewKey(msgspec.Struct, forbid_unknown_fields=True):
     providers: list[str] | None = None
     models: list[str] | None = None
     accounts: list[str] | None = None
+    limits: list[str] | None = None
+    default_model: str | None = None
+    aliases: dict[str, str] | None = None
 
 
-async def list_keys(opening: Opening) -> list[KeyRecord]:
-    """Return all keys.
+class _Changes(msgspec.Struct, forbid_unknown_fields=True):
+    label: str | UnsetType = UNSET
+    expires_at: float | UnsetType | None = UNSET
+    providers: list[str] | UnsetType | None = UNSET
+    models: list[str] | UnsetType | None = UNSET
+    accounts: list[str] | UnsetType | None = UNSET
+    limits: list[str] | UnsetType | None = UNSET
+    default_model: str | UnsetType | None = UNSET
+    aliases: dict[str, str] | UnsetType | None = UNSET
 
-    Raises:
-        AppError: the store cannot be used.
+
+class _Rotation(msgspec.Struct, forbid_unknown_fields=True):
+    keep_s: float = 0.0
+
+
+class KeyDesk:
+    """The store's work off the loop, and what is used of limits.
+
+    Every method raises ``AppError`` when the store cannot be used, and ``RequestError`` for a body
+    or a name that is wrong.
+
+    Args:
+        opening: the store.
+        spending: knows what is used, and whose budgets there are.
+        changed: told after each change.
+        now: the clock, epoch seconds.
     """
-    store = await opening.keys()
-    return list(await asyncio.to_thread(store.list))
+
+    def __init__(
+        self,
+        opening: Opening,
+        spending: Spending,
+        changed: Callable[[], None] = lambda: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._opening = opening
+        self._spending = spending
+        self._tell = changed
+        self._now = now
+
+    async def list(self) -> list[KeyRecord]:
+        """Return all keys."""
+        store = await self._opening.keys()
+        return list(await asyncio.to_thread(store.list))
+
+    async def create(self, body: bytes) -> tuple[KeyRecord, str]:
+        """Make a key from a JSON body and return it with its secret.
+
+        Args:
+            body: ``label``, ``kind``, ``expires_at``, the scopes ``providers``, ``models`` and
+                ``accounts``, ``limits``, ``default_model`` and ``aliases``; see ``Keys.create``.
+        """
+        wanted = _decode(body, _NewKey)
+        scopes, terms = (
+            {name: value for name in names if (value := getattr(wanted, name)) is not None}
+            for names in (_SCOPES, _TERMS)
+        )
+        store = await self._opening.keys()
+        made = await asyncio.to_thread(
+            store.create, wanted.kind, wanted.label, wanted.expires_at, scopes, terms
+        )
+        self._changed()
+        return made
+
+    async def edit(self, name: str, body: bytes) -> KeyRecord:
+        """Change what a JSON body names; null takes a scope, an end or limits away."""
+        wanted = _decode(body, _Changes)
+        changes = {
+            field: value
+            for field in wanted.__struct_fields__
+            if (value := getattr(wanted, field)) is not UNSET
+        }
+        store = await self._opening.keys()
+        record = await asyncio.to_thread(store.edit, name, changes)
+        self._changed()
+        return record
+
+    async def rotate(self, name: str, body: bytes) -> tuple[KeyRecord, str]:
+        """Give a key a new secret; the body may say for how long the old one is still taken."""
+        wanted = _decode(body, _Rotation) if body else _Rotation()
+        store = await self._opening.keys()
+        made = await asyncio.to_thread(store.rotate, name, wanted.keep_s)
+        self._changed()
+        return made
+
+    async def revoke(self, name: str) -> KeyRecord:
+        """Revoke a key."""
+        store = await self._opening.keys()
+        record = await asyncio.to_thread(store.revoke, name)
+        self._changed()
+        return record
+
+    def _changed(self) -> None:
+        self._spending.configure()
+        self._tell()
+
+    def shown(self, record: KeyRecord) -> dict[str, Any]:
+        """Return a key with its state and the use of its limits, as plain values for JSON."""
+        uses = [shown_use(use) for use in self._spending.meter.uses(record)]
+        return record.shown() | {"state": record.state(self._now()), "limits": uses}
 
 
-async def create_key(opening: Opening, body: bytes) -> tuple[KeyRecord, str]:
-    """Make a key from a JSON body (``label``, ``kind``, ``expires_at``, scopes).
-
-    Raises:
-        RequestError: the body is wrong.
-        AppError: the store cannot be used.
-    """
+def _decode(body: bytes, kind: type[_T]) -> _T:
     try:
-        wanted = msgspec.json.decode(body, type=_NewKey)
+        return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(f"The body is wrong: {error}.", code="invalid_json") from error
-    scopes = {
-        name: names
-        for name in ("providers", "models", "accounts")
-        if (names := getattr(wanted, name)) is not None
-    }
-    store = await opening.keys()
-    return await asyncio.to_thread(
-        store.create, wanted.kind, wanted.label, wanted.expires_at, scopes
-    )
 
 
-async def revoke_key(opening: Opening, name: str) -> KeyRecord:
-    """Revoke a key by id, prefix or label.
+class _KeyPage(Page):
+    kind = "control"
 
-    Raises:
-        RequestError: there is no such key.
-        AppError: the store cannot be used.
+    def initialize(self, control: Any, keys: KeyDesk) -> None:  # type: ignore[override]
+        super().initialize(control)
+        self.keys = keys
+
+    def send_key(self, record: KeyRecord, plain: str | None = None, status: int = 200) -> None:
+        """Answer with a key, and with its secret where it has just been made."""
+        secret = {} if plain is None else {"key": plain}
+        self.send_json({**secret, "record": self.keys.shown(record)}, status)
+
+
+class _Keys(_KeyPage):
+    async def get(self) -> None:
+        records = await self.keys.list()
+        self.send_json({"keys": [self.keys.shown(record) for record in records]})
+
+    async def post(self) -> None:
+        self.send_key(*await self.keys.create(self.request.body), status=201)
+
+
+class _Key(_KeyPage):
+    async def post(self, name: str) -> None:
+        self.send_key(await self.keys.edit(name, self.request.body))
+
+
+class _Rotate(_KeyPage):
+    async def post(self, name: str) -> None:
+        self.send_key(*await self.keys.rotate(name, self.request.body))
+
+
+class _Revoke(_KeyPage):
+    async def post(self, name: str) -> None:
+        self.send_key(await self.keys.revoke(name))
+
+
+def key_routes(control: Any, keys: KeyDesk) -> list[Any]:
+    """Return the routes.
+
+    Args:
+        control: what all pages share.
+        keys: does the work.
     """
-    store = await opening.keys()
-    return await asyncio.to_thread(store.revoke, name)
+    shared = {"control": control, "keys": keys}
+    return [
+        (r"/admin/keys", _Keys, shared),
+        (r"/admin/keys/(?P<name>[^/]+)", _Key, shared),
+        (r"/admin/keys/(?P<name>[^/]+)/rotate", _Rotate, shared),
+        (r"/admin/keys/(?P<name>[^/]+)/revoke", _Revoke, shared),
+    ]

@@ -68,14 +68,6 @@ class Control(Protocol):
         """Return all keys."""
         ...
 
-    async def create_key(self, body: bytes) -> tuple[KeyRecord, str]:
-        """Make a key from a JSON body; ``RequestError`` when it is wrong."""
-        ...
-
-    async def revoke_key(self, name: str) -> KeyRecord:
-        """Revoke a key by id, prefix or label."""
-        ...
-
 
 class Page(RequestHandler):
     """A route with its access rule; errors take the form of the caller's dialect."""
@@ -259,25 +251,6 @@ class _Reload(Page):
         self.send_json(await self.control.reload())
 
 
-class _Keys(Page):
-    kind = "control"
-
-    async def get(self) -> None:
-        records = await self.control.list_keys()
-        self.send_json({"keys": [record.shown() for record in records]})
-
-    async def post(self) -> None:
-        record, plain = await self.control.create_key(self.request.body)
-        self.send_json({"key": plain, "record": record.shown()}, 201)
-
-
-class _Revoke(Page):
-    kind = "control"
-
-    async def post(self, name: str) -> None:
-        self.send_json({"record": (await self.control.revoke_key(name)).shown()})
-
-
 def page_routes(control: Control, extra: list[Any] | None = None) -> Application:
     """Return the application of these routes."""
     shared = {"control": control}
@@ -291,8 +264,6 @@ def page_routes(control: Control, extra: list[Any] | None = None) -> Application
         (r"/(?:v1/)?responses/(?P<name>[^/]+)", _Stored, shared),
         (r"/admin/stop", _Stop, shared),
         (r"/admin/config/reload", _Reload, shared),
-        (r"/admin/keys", _Keys, shared),
-        (r"/admin/keys/(?P<name>[^/]+)/revoke", _Revoke, shared),
         *(extra or []),
     ]
     return Application(

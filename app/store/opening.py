@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from app.store.database import Database
     from app.store.keys import Keys
     from app.store.ledger import LedgerStore
+    from app.store.usage import UsageStore
 
 __all__ = ["Opening"]
 
@@ -42,6 +44,8 @@ class Opening:
         self._keys: Keys | None = None
         self.index = KeyIndex()
         """The keys by their hash, for checking calls; empty until it is open."""
+        self.read_use: Callable[[UsageStore], None] | None = None
+        """Given what was used so far, in the thread, before the first key can be used."""
         self.trouble = ""
         """Why it could not be opened."""
         self.done = asyncio.Event()
@@ -67,7 +71,18 @@ class Opening:
             _log.error("the database was damaged; it lies at %s now, and a new one begins", aside)
         keys = Keys(database, self.index)
         keys.load_all()
+        self._read_use(database)
         return keys
+
+    def _read_use(self, database: Database) -> None:
+        from app.store.usage import UsageStore
+
+        if self.read_use is None:
+            return
+        try:
+            self.read_use(UsageStore(database))
+        except AppError as error:  # the ledger tries again
+            _log.error("what keys have used is not known yet: %s", error.text)
 
     def ledger_store(self) -> LedgerStore:
         """Return where the ledger is kept; called in a thread, again and again until it works.
