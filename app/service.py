@@ -52,8 +52,7 @@ from app.http import Headers, HttpReply, HttpRequest, Limits, Send, StreamedRepl
 from app.instance import Instance
 from app.keys import KeyRecord
 from app.ledger.entry import entry_of
-from app.ledger.ledger import Ledger, Retention
-from app.ledger.price import PriceList
+from app.ledger.ledger import Ledger
 from app.paths import Paths
 from app.providers import PROVIDERS
 from app.providers.aistudio import SCHEME
@@ -71,7 +70,7 @@ from app.server.guard import Grant, refuses_bind
 from app.server.health import render_account, render_providers
 from app.server.imports import import_routes
 from app.server.inference import Inference
-from app.server.keys import create_key, list_keys, revoke_key
+from app.server.keys import KeyDesk, key_routes
 from app.server.listen import LOOPBACK, FileBudget, bind, raise_file_limit
 from app.server.live import Live, LogLines
 from app.server.metrics import gauges
@@ -89,6 +88,7 @@ from app.server.services import ServiceDesk
 from app.server.sessions import Sessions
 from app.server.settings import SettingsDesk
 from app.server.socket import Sockets, socket_routes
+from app.server.spending import Spending
 from app.server.usage import usage_routes
 from app.store.opening import Opening
 from app.tasks import cancel_all, spawn
@@ -150,6 +150,8 @@ class Service:
     show: Callable[[], None] | None = None  # the dashboard's window, where there is a desktop
     places: Places = field(default_factory=Places)
     ledger: Ledger = field(init=False)
+    spending: Spending = field(init=False)
+    keys: KeyDesk = field(init=False)
     vault: Vault = field(init=False)
     desk: Desk = field(init=False)
     relay: Relay = field(init=False)
@@ -183,7 +185,6 @@ class Service:
     _sockets: list[socket.socket] = field(default_factory=list)
     _server: FrontServer | None = None
     _sockets_open: Sockets | None = None
-    _prices: PriceList = field(default_factory=lambda: PriceList({}))
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _watcher: Watcher | None = None
     _listeners: set[Callable[[], None]] = field(default_factory=set)
@@ -196,11 +197,14 @@ class Service:
         self.providers.update(known_providers(self.config))
         self.rules = RuleDesk(self.located, self.providers)
         url = self.config.database.url
+        self.store = Opening(url.resolve(self.env) if url is not None else None, self.paths.data)
+        self.spending = Spending(self.store, lambda: self.config, self.roster)
+        self.keys = KeyDesk(self.store, self.spending, self._tell)
         self.ledger = Ledger(
             spill=self.paths.data / "ledger-waiting.jsonl",
-            retention=lambda: Retention(days=self.config.ledger.retention_days),
+            retention=self.spending.retention,
+            meter=self.spending.meter,
         )
-        self.store = Opening(url.resolve(self.env) if url is not None else None, self.paths.data)
 
     async def start(self) -> None:
         """Listen, then open what is slow.
@@ -257,13 +261,13 @@ class Service:
             changed=self._models_changed,
             online=lambda: self.config.models.registry,
         )
-        self._prices = PriceList(public.snapshot)
+        self.spending.price(public.snapshot)
         self.model_desk = ModelDesk(
             self.discovery,
             public,
             self.roster,
             lambda: self.gateway.catalog,
-            lambda model: self._prices.rates(model),
+            lambda model: self.spending.prices.rates(model),
             changed=self._models_changed,
         )
         driver = Driver(self._send, time.time)
@@ -283,6 +287,7 @@ class Service:
             memory=ResponseMemory(time.monotonic),
             replay=ReplayCache(time.monotonic),
             settled=self._settled,
+            admit=self.spending.meter.admit,
             fresh=self._fresh,
             rejected=self._rejected,
             own_sign_in=self._forwarding(),
@@ -342,6 +347,7 @@ class Service:
             *place_routes(self, self.desk, self.places),
             *account_routes(self, self.desk, self.places.opener(self.desk)),
             *usage_routes(self, self.ledger, time.time),
+            *key_routes(self, self.keys),
             *explain_routes(self, lambda body: self.rules.explain(self.gateway, body)),
             *model_routes(self, self.model_desk),
             *registry_routes(self, self.model_desk.public.document),
@@ -458,7 +464,7 @@ class Service:
         return settle.catalog(self.config, listed, self.model_desk.public.snapshot)
 
     def _settled(self, outcome: Outcome) -> None:
-        self.ledger.note(entry_of(outcome, self._prices.cost, self._is_plan))
+        self.ledger.note(entry_of(outcome, self.spending.prices.cost, self._is_plan))
         self.served += 1
         self._tell()
         self.model_desk.noticed(outcome.failure)
@@ -493,7 +499,7 @@ class Service:
 
     def _models_changed(self) -> None:
         """Put in force what was read of models: names, sizes, prices."""
-        self._prices = PriceList(self.model_desk.public.snapshot)
+        self.spending.price(self.model_desk.public.snapshot)
         self.gateway.catalog = self._catalog()
         self._tell()
 
@@ -543,6 +549,7 @@ class Service:
         self.providers.update(known_providers(config))
         self.desk.configure(accounts, manners(config, self.env))
         self.rules.enforce(routing, config, self.gateway)
+        self.spending.configure()
         self.gateway.low_percent = config.quota.low_percent
         self.gateway.own_sign_in = self._forwarding()
         self.gateway.pacer.written = settle.paces(config)
@@ -611,11 +618,12 @@ class Service:
         )
 
     def _config_state(self) -> dict[str, Any]:
+        doubts = (*self.rules.doubts, *self.spending.warnings)
         return {
             "path": str(self.located.path),
             "why": self.located.why,
             "problems": list(self.problems),
-            "warnings": [*warnings(self.config, self.env), *self.rules.doubts],
+            "warnings": [*warnings(self.config, self.env), *doubts],
         }
 
     def models(self, grant: Grant, *, demo: bool) -> list[ModelRow]:
@@ -648,15 +656,15 @@ class Service:
 
     async def list_keys(self) -> list[KeyRecord]:
         """Return all keys."""
-        return await list_keys(self.store)
+        return await self.keys.list()
 
     async def create_key(self, body: bytes) -> tuple[KeyRecord, str]:
         """Make a key from a JSON body."""
-        return await create_key(self.store, body)
+        return await self.keys.create(body)
 
     async def revoke_key(self, name: str) -> KeyRecord:
         """Revoke a key."""
-        return await revoke_key(self.store, name)
+        return await self.keys.revoke(name)
 
     # --- the end ---------------------------------------------------------------------------------
 
