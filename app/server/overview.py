@@ -24,6 +24,7 @@ from app.gateway.status import (
 )
 from app.providers.base import Provider
 from app.server.dashboard import model_table
+from app.server.spending import Spending
 from app.server.services import ServiceDesk
 from app.server.vitals import (
     Vital,
@@ -50,6 +51,7 @@ class Rooms(Protocol):
     gateway: Gateway
     port: int
     problems: tuple[str, ...]
+    spending: Spending
     relay: Relay
     helpers: ServiceDesk
     started_at: float
@@ -112,6 +114,7 @@ class Overview:
             self._sign_ins(),
             rooms.problems,
             demo=not accounts and any(account.provider.demo for account in everyone),
+            budgets=rooms.spending.statuses(),
             vitals=self.vitals(),
         )
 
