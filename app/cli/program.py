@@ -23,6 +23,7 @@ from app.cli import (
     restart,
     route,
     serve,
+    services,
     shell_integration,
     start,
     status,
@@ -77,6 +78,7 @@ def build() -> typer.Typer:
     program.add_typer(accounts.commands, name="accounts")
     program.add_typer(config.commands, name="config")
     program.add_typer(keys.commands, name="keys")
+    program.add_typer(services.commands, name="services")
     return program
 
 

@@ -140,4 +140,6 @@ class ServiceView:
     memory_bytes: int | None = None
     answered: Mapping[str, int] = field(default_factory=dict)
     """Who behind it gave answers, and how many, since the program started."""
+    agreed: bool = False
+    """Whether the user has agreed to the text that is in force."""
     consented_at: float | None = None

@@ -341,6 +341,7 @@ class Services:
             restarts=0 if runner is None else max(0, runner.starts - 1),
             memory_bytes=self._gauge.of(pid),
             answered=dict(one.answered.most_common(20)),
+            agreed=one.agreed,
             consented_at=one.switch.state.consented_at,
         )
 
