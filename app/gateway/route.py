@@ -45,7 +45,7 @@ async def route(gateway: Resources, work: Work, follows: str | None, outcome: Ou
     """
     call = work.call
     facts = call.facts = RequestFacts(
-        work.peek.model,
+        call.means(work.peek.model),
         call.path,
         work.peek.stream,
         call.client,
@@ -179,7 +179,7 @@ def _edit(gateway: Resources, work: Work, facts: RequestFacts, outcome: Outcome)
 
 
 def _keep(outcome: Outcome, decision: Decision, plan: Plan | None, error: str = "") -> None:
-    outcome.trace = dump(trace_json(trace_of(decision, plan, error))).decode()
+    outcome.trace = trace_json(trace_of(decision, plan, error)).decode()
 
 
 def _note(outcome: Outcome, notes: tuple[str, ...]) -> None:

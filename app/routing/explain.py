@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+
+import msgspec
 
 from app.accounts.account import Account
 from app.accounts.roster import AccountState
@@ -62,7 +63,8 @@ class Trace:
     """The models to try, with their reasoning where one is set."""
     rule: str = ""
     """Label of the rule that matched; empty for none."""
-    verdicts: tuple[Verdict, ...] = ()
+    rules: tuple[Verdict, ...] = ()
+    """The rules that were asked, in order."""
     notes: tuple[str, ...] = ()
     candidates: tuple[TraceCandidate, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
@@ -88,9 +90,11 @@ def plan_decision(
         NoRouteError: nobody serves any of the models; the words are about the first.
         AccountError: as ``make_plan``.
     """
+    may = allows
+    if decision.rule or len(decision.steps) > 1 or decision.model != decision.asked:
 
-    def may(account: Account, model: str) -> bool:
-        return decision.admits(account) and _in_scope(decision, account, model, allows)
+        def may(account: Account, model: str) -> bool:
+            return decision.admits(account) and _in_scope(decision, account, model, allows)
 
     def plan_for(step: Step) -> Plan:
         plan = make_plan(step.model, client, accounts, catalog, state_of, may, rank_of)
@@ -272,24 +276,6 @@ def listed_names(accounts: Sequence[Account], catalog: Catalog) -> Callable[[str
     return known
 
 
-def trace_json(trace: Trace) -> dict[str, Any]:
-    """Return a trace as JSON's values, for the control route and the ledger."""
-    return {
-        "asked": trace.asked,
-        "models": list(trace.models),
-        "rule": trace.rule,
-        "rules": [{"name": v.label, "matched": v.matched, "why": v.why} for v in trace.verdicts],
-        "notes": list(trace.notes),
-        "candidates": [
-            {
-                "account": c.account,
-                "model": c.model,
-                "dialect": c.dialect,
-                "step": c.step,
-                "why": c.why,
-            }
-            for c in trace.candidates
-        ],
-        "left_out": [{"account": row.account, "why": row.why} for row in trace.left_out],
-        "error": trace.error,
-    }
+def trace_json(trace: Trace) -> bytes:
+    """Return a trace as JSON, for the ledger; its fields are those of the control route, too."""
+    return msgspec.json.encode(trace)

@@ -69,7 +69,7 @@ NO_RULES = RuleSet()
 class Verdict:
     """What became of one rule."""
 
-    label: str
+    name: str
     matched: bool
     why: str
     """The condition that failed, or what hindered asking; empty where all hold."""

@@ -3,7 +3,7 @@
 The body holds any of ``request`` (a body as a client would send it), ``path``, ``model``,
 ``tokens``, ``stream``, ``thinking`` (true, false or a level), ``tools`` (names), ``images``,
 ``client``, ``key`` (label), ``headers`` (an object) and ``conversation``. What it says wins over
-what the request says. The answer is ``routing.explain.trace_json``.
+what the request says. The answer is a ``routing.explain.Trace``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import msgspec
+
 from app.accounts.account import Account
 from app.canonical.parts import DialectName, JsonObject, Media
 from app.canonical.request import ChatRequest, Message, Tool
@@ -19,7 +21,7 @@ from app.dialects.base import Dialect, Route, decode_object, dump
 from app.errors import AppError, RequestError
 from app.http import Headers
 from app.routing.catalog import Catalog
-from app.routing.explain import explain, listed_names, trace_json
+from app.routing.explain import explain, listed_names
 from app.routing.facts import FactsMissing, RequestFacts
 from app.routing.plan import Plan, RankOf, StateOf
 from app.routing.rules import Decision, RuleSet, decide_counting
@@ -90,7 +92,8 @@ async def explain_call(desk: ExplainDesk, body: JsonObject) -> dict[str, Any]:
         desk.ranking(decision, question.facts.conversation),
         desk.no_account,
     )
-    return trace_json(trace)
+    found: dict[str, Any] = msgspec.to_builtins(trace)
+    return found
 
 
 _FIELDS: Mapping[str, tuple[type, str]] = {

@@ -1,5 +1,7 @@
 """From a decision to accounts, and the explanation over the same code."""
 
+import json
+
 import pytest
 
 from app.accounts.roster import AccountState
@@ -144,7 +146,7 @@ def test_an_explanation_says_what_would_happen_and_why():
     )
     assert trace.rule == "quick"
     assert trace.models == ("gpt-5, reasoning low",)
-    assert [(v.label, v.matched) for v in trace.verdicts] == [("long", False), ("quick", True)]
+    assert [(v.name, v.matched) for v in trace.rules] == [("long", False), ("quick", True)]
     assert trace.candidates == ()
     assert [(row.account, row.why) for row in trace.left_out] == [
         ("openrouter/main", "busy"),
@@ -211,7 +213,7 @@ def test_the_explanation_and_the_plan_agree():
 
 def test_a_trace_is_json():
     trace = explained("rules: [{name: a, when: {model: z}, then: {}}]", facts("gpt-5-nano"))
-    assert trace_json(trace) == {
+    assert json.loads(trace_json(trace)) == {
         "asked": "gpt-5-nano",
         "models": ["gpt-5-nano"],
         "rule": "",

@@ -47,7 +47,7 @@ def test_the_first_match_wins_and_later_rules_are_not_asked():
     tokens = Counted(9)
     decision = decided(text, facts("ab", tokens=tokens))
     assert (decision.rule, decision.model) == ("yes", "right")
-    assert [(v.label, v.matched) for v in decision.verdicts] == [("no", False), ("yes", True)]
+    assert [(v.name, v.matched) for v in decision.verdicts] == [("no", False), ("yes", True)]
     assert decision.verdicts[0].why == "does not hold: model is b*"
     assert tokens.asked == 0
 
@@ -327,6 +327,6 @@ def test_the_first_rule_that_holds_decides_and_every_rule_before_it_was_asked(
         assert [v.matched for v in decision.verdicts] == [False] * len(drawn)
     else:
         assert decision.rule == ready.rules[first].label
-        assert [v.label for v in decision.verdicts] == [r.label for r in ready.rules[: first + 1]]
+        assert [v.name for v in decision.verdicts] == [r.label for r in ready.rules[: first + 1]]
     assert decision.steps
     assert decision == decide(call, ready)
