@@ -54,6 +54,8 @@ class Call:
     """Id of the key that was used; empty for none."""
     key_label: str = ""
     """Its label."""
+    means: Callable[[str], str] = str
+    """Returns the model that the caller's key means by a name; the name itself for most."""
     surface: ClientSide | None = None
     """Encodes answers where that is not the dialect itself (completions)."""
     extra: Extra | None = None

@@ -49,7 +49,7 @@ async def pass_on(
     model = outcome.model = _model(head)
     # Of rules, those hold that ask for no more than the head of a call; the body has no chat in it.
     facts = RequestFacts(
-        model, call.path, client=call.client, key=call.key_label, headers=call.headers
+        call.means(model), call.path, client=call.client, key=call.key_label, headers=call.headers
     )
     decision = await decide_call(gateway, facts, outcome)
     plan = plan_call(gateway, call, decision, "", outcome)

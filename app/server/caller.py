@@ -100,7 +100,14 @@ def account_scope(grant: Grant) -> Callable[[Account, str], bool]:
         return _everything
 
     def allows(account: Account, model: str) -> bool:
-        return grant.allows(account.provider.id, model, account.id)
+        if grant.allows(account.provider.id, model, account.id):
+            return True
+        # ``openai/gpt-5`` and ``openai/work/gpt-5`` ask just these accounts for ``gpt-5``.
+        for prefix in (f"{account.id}/", f"{account.provider.id}/"):
+            bare = model.removeprefix(prefix)
+            if bare != model:
+                return grant.allows(account.provider.id, bare, account.id)
+        return False
 
     return allows
 

@@ -30,7 +30,7 @@ from typing import Literal, NoReturn, Protocol, TypeAlias
 from urllib.parse import unquote_plus, urlsplit
 
 from app.errors import AccessError
-from app.keys import KEY_PREFIX, KeyRecord
+from app.keys import KEY_PREFIX, KeyRecord, is_named
 from app.keys import hash_key as digest_of
 
 __all__ = [
@@ -216,16 +216,10 @@ class Grant:
         if key is None:
             return self.who != "open"
         return (
-            _in_scope(key.providers, provider)
-            and (model is None or _in_scope(key.models, model))
-            and (account is None or _in_scope(key.accounts, account))
+            is_named(key.providers, provider)
+            and (model is None or is_named(key.models, model))
+            and (account is None or is_named(key.accounts, account))
         )
-
-
-def _in_scope(scope: tuple[str, ...] | None, name: str) -> bool:
-    if scope is None:
-        return True
-    return any(name.startswith(item[:-1]) if item.endswith("*") else name == item for item in scope)
 
 
 class FailedKeys:

@@ -225,6 +225,7 @@ class InferenceDelegate(HTTPMessageDelegate):
             client=self._connection.context.caller.program or "",
             key_id="" if grant.key is None else grant.key.id,
             key_label="" if grant.key is None else grant.key.label,
+            means=str if grant.key is None else grant.key.means,
             surface=entry.surface,
             extra=entry.extra,
         )
