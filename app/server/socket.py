@@ -166,6 +166,8 @@ class ResponsesSocket(StrictWebSocketHandler, Page):
             show_account=self.grant.key is None,
             client=self._program(),
             key_id="" if self.grant.key is None else self.grant.key.id,
+            key_label="" if self.grant.key is None else self.grant.key.label,
+            means=str if self.grant.key is None else self.grant.key.means,
             memory_scope=self._scope,
         )
         await self.gateway.handle(call, _SocketSink(self, request_id))
