@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -173,11 +174,10 @@ def logs(
 ) -> None:
     """Show what a service printed."""
     from app import log
-    from app.services.services import log_file
-    from app.services.table import TABLE
+    from app.services.journal import log_file
 
-    if name not in TABLE:
-        raise RequestError(f"There is no service {name!r}.", hint=f"There are: {', '.join(TABLE)}.")
+    if not re.fullmatch(r"[a-z0-9-]{1,60}", name):
+        raise RequestError(f"There is no service {name[:60]!r}.")
     file = log_file(places(), name)
     if not file.exists() and not follow:
         raise AppError(

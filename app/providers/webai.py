@@ -121,7 +121,8 @@ def classify(failure: Failure, _reply: HttpReply) -> Failure:
             "None of the web sites behind WebAI gave an answer; they may be down or out of reach. "
             "`dragoman services logs webai` has each one's reason."
         )
-        return replace(failure, scope="model", hint=hint)
+        said = failure.message.rstrip(".")
+        return replace(failure, message=f"WebAI: {said}.", scope="model", hint=hint)
     return failure
 
 

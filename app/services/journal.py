@@ -8,13 +8,18 @@ from datetime import datetime
 from pathlib import Path
 
 from app.log import scrub
-from app.paths import private_dir
+from app.paths import Paths, private_dir
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "log_file"]
 
 _MOST_BYTES = 1024 * 1024
 _LONGEST = 4_000
 _REMEMBERED = 20
+
+
+def log_file(paths: Paths, name: str) -> Path:
+    """Return the file that keeps what a program prints."""
+    return paths.state / "services" / f"{name}.log"
 
 
 class Journal:

@@ -8,6 +8,7 @@ last two follow the systems' documentation (read 2026-11) and were not run there
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -47,9 +48,13 @@ class MemoryGauge:
 
 
 def read_memory(pid: int) -> int | None:
-    """Return the bytes that a process takes; None when the system does not tell."""
+    """Return the bytes that a process takes; None when the system does not tell.
+
+    Ours is looked at alone: what we start is counted by itself.
+    """
     if sys.platform == "linux":
-        sizes = [size for one in tree_of(pid) if (size := _linux(one)) is not None]
+        family = (pid,) if pid == os.getpid() else tree_of(pid)
+        sizes = [size for one in family if (size := _linux(one)) is not None]
         return sum(sizes) if sizes else None
     if sys.platform == "darwin":
         return _macos(pid)

@@ -61,6 +61,7 @@ class Outside:
     def start(self) -> None:
         """Begin to look; does nothing while it does."""
         if not self.running:
+            self.state, self.reason = "starting", "It is being asked how it is."
             self._task = spawn(self._look(), "service outside")
 
     async def stop(self) -> None:
@@ -84,7 +85,6 @@ class Outside:
             self._changed()
 
     async def _look(self) -> None:
-        self._set("starting", "It is being asked how it is.")
         while True:
             trouble = await ask_health(self._fetch, self._probe(), self._judge, self._within_s)
             if trouble:

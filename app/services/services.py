@@ -14,7 +14,7 @@ from app.errors import AppError, RequestError, UpstreamError
 from app.paths import Paths
 from app.services.definition import Entry, Place, ServiceState, ServiceView
 from app.services.install import Installer, own_environment
-from app.services.journal import Journal
+from app.services.journal import Journal, log_file
 from app.services.memory import MemoryGauge
 from app.services.outside import Outside
 from app.services.supervisor import Fetch, Supervisor
@@ -22,7 +22,7 @@ from app.services.switch import Switch
 from app.services.table import judge_models, models_request
 from app.tasks import spawn
 
-__all__ = ["Services", "Setting", "log_file"]
+__all__ = ["Services", "Setting"]
 
 _log = logging.getLogger("dragoman.services")
 
@@ -37,11 +37,6 @@ class Setting:
     """Where the user runs it; empty for one that is started here."""
     key: str = ""
     """That it wants, where the user runs it."""
-
-
-def log_file(paths: Paths, name: str) -> Path:
-    """Return the file that keeps what a program prints."""
-    return paths.state / "services" / f"{name}.log"
 
 
 class _Managed:

@@ -103,6 +103,7 @@ class Supervisor:
         """Begin; does nothing while it runs."""
         if not self.running:
             self.starts = 0
+            self.state, self.reason = "starting", "It is being started."
             self._task = spawn(self._live(), "service")
 
     async def stop(self) -> None:

@@ -21,7 +21,7 @@ __all__ = ["TABLE", "judge_models", "key_header", "models_request", "new_key", "
 
 def new_key() -> str:
     """Return a key that a program wants with each call, so that no web page can call it."""
-    key = secrets.token_urlsafe(32)
+    key = secrets.token_hex(32)  # nothing that a command line could take for an option
     redact(key)
     return key
 

@@ -62,8 +62,7 @@ def main():
         "api",
         "--bind",
         f"127.0.0.1:{port}",
-        "--g4f-api-key",
-        given["key"],
+        f"--g4f-api-key={given['key']}",
         *options,
     ]
     serve()
