@@ -132,6 +132,10 @@ def copilot(github: GitHub = GITHUB, own_server: Callable[[str], GitHub] = enter
         title="GitHub Copilot",
         base_url=github.copilot,
         dialects=("openai_chat", "openai_responses", "anthropic"),
+        # Signatures are bound to the account that got them, not to Copilot (caozhiyuan/copilot-api
+        # issues 142 and 208). One issuer is right all the same: within a dialect they travel as they
+        # are, and after a switch the other account's refusal of them costs one call, which is made
+        # again without (canonical.stale).
         issuer="copilot",
         official=False,
         dialect_rules=RULES,

@@ -7,12 +7,18 @@ import pytest
 
 from app.accounts.account import Account
 from app.accounts.forwarded import forwarding
+from app.providers.base import ModelFacts
+from app.providers.copilot import copilot
 from app.providers.credential import Credential
+from app.providers.github import GitHub as Server
+from app.routing.catalog import Catalog
 from app.upstream.client import Client
 from app.upstream.proxies import Environment
 from tests.fakes.basic import Clock
 from tests.fakes.claude_oauth import ONLY_CLAUDE_CODE, ClaudeOAuth
 from tests.fakes.codex_backend import CodexBackend
+from tests.fakes.copilot import CHAT, MESSAGES, MODELS, RESPONSES, Copilot
+from tests.fakes.github import OPENCODE, GitHub, User
 from tests.fakes.identity import ChatGptIdentity, ClaudeIdentity, claude_at, codex_at
 from tests.fakes.upstream import Upstream
 from tests.gateway.scripted import Desk
@@ -289,6 +295,89 @@ async def test_a_policy_refusal_takes_the_account_out_at_once():
         again = await place.ask(body, "anthropic")
         assert again.status != 200
         assert len(place.fake.requests) == asked
+
+
+# Thoughts that are bound to an account
+
+SPOKEN = {CHAT: "openai_chat", RESPONSES: "openai_responses", MESSAGES: "anthropic"}
+
+
+def thoughtful(dialect, model, *turns):
+    """A request that asks for a thought, with what was said so far."""
+    text = "FAKE:think=hmm;text=hello;"
+    if dialect == "anthropic":
+        return {
+            "model": model,
+            "max_tokens": 4_000,
+            "thinking": {"type": "enabled", "budget_tokens": 1_024},
+            "messages": [{"role": "user", "content": text}, *turns],
+        }
+    return {
+        "model": model,
+        "store": False,
+        "include": ["reasoning.encrypted_content"],
+        "reasoning": {"effort": "low"},
+        "input": [{"type": "message", "role": "user", "content": text}, *turns],
+    }
+
+
+def said_so_far(dialect, answer):
+    if dialect == "anthropic":
+        return [
+            {"role": "assistant", "content": answer["content"]},
+            {"role": "user", "content": "FAKE:text=goodbye;"},
+        ]
+    asked = {"type": "message", "role": "user", "content": "FAKE:text=goodbye;"}
+    return [*answer["output"], asked]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "model"),
+    [
+        ("anthropic", "claude-sonnet-4.5"),
+        ("anthropic", "gpt-5.2-codex"),
+        ("openai_responses", "gpt-5-mini"),
+    ],
+)
+async def test_a_conversation_goes_on_over_another_copilot_account(dialect, model):
+    clock = Clock(NOW)
+    github = GitHub(clock)
+    async with town() as place:
+        service = Copilot(github)
+        place.fake.services = (github, service)
+        url = github.base = place.fake.url
+        provider = copilot(Server("github.com", url, url, url))
+        facts = {"family": "direct", "host": "github.com", "api": url}
+        names = ("ada", "bob")
+        accounts = [
+            Account(
+                f"copilot/{name}",
+                provider,
+                name,
+                url,
+                Credential(github.grant(OPENCODE, User(name)), "oauth", facts=facts),
+                models={model: model},
+                order=order,
+            )
+            for order, name in enumerate(names)
+        ]
+        spoken = {m.id: tuple(SPOKEN[e] for e in m.endpoints or () if e in SPOKEN) for m in MODELS}
+        facts_of = {name: ModelFacts(name, dialects=dialects) for name, dialects in spoken.items()}
+        catalog = Catalog(listed={account.id: facts_of for account in accounts})
+        place.desk = Desk(*accounts, send=place.desk.send, catalog=catalog)
+        first = await place.ask(thoughtful(dialect, model), dialect)
+        assert first.status == 200, first.body
+        assert service.callers == ["ada"]
+        place.desk.roster.pause("copilot/ada", None, 600, "spent", place.desk.clock())
+        turns = said_so_far(dialect, first.json)
+        signed = json.dumps(turns)
+        assert '"signature"' in signed or "encrypted_content" in signed
+        second = await place.ask(thoughtful(dialect, model, *turns), dialect)
+        assert second.status == 200, second.body
+        assert "goodbye" in second.body.decode()
+        # The service refuses the other account's thoughts, and is asked once more without them.
+        assert service.callers == ["ada", "bob", "bob"]
+        assert place.desk.outcome.account == "copilot/bob"
 
 
 # A caller's own sign-in

@@ -2,6 +2,8 @@
 
 It takes tokens that its ``GitHub`` gave out and nothing else, wants the header set of the token's
 family, refuses a model on an endpoint that does not serve it, and notes every ``x-initiator``.
+Signatures and encrypted thoughts are bound to the account that got them (caozhiyuan/copilot-api
+issues 142 and 208).
 Rules are from the protocol notes (2026-08); texts of refusals are [guess] unless quoted there.
 """
 
@@ -15,6 +17,7 @@ from tests.fakes.openai_responses import OpenAIResponses
 from tests.fakes.service import KEY, Call, Refusal, Reply, Service, bearer, dump
 
 CHAT, RESPONSES, MESSAGES = "/chat/completions", "/responses", "/v1/messages"
+EMBEDDINGS = "/embeddings"
 BETAS = {
     "interleaved-thinking-2025-05-14",
     "advanced-tool-use-2025-11-20",
@@ -65,6 +68,15 @@ class _Responses(OpenAIResponses):
         """Every model that got this far is served."""
 
 
+_INNER = {
+    CHAT: (_Chat, "/v1/chat/completions"),
+    RESPONSES: (_Responses, "/v1/responses"),
+    MESSAGES: (Anthropic, MESSAGES),
+    EMBEDDINGS: (_Chat, "/v1/embeddings"),
+}
+"""Endpoint to the fake of its dialect, and the path there."""
+
+
 class Copilot(Service):
     """See the module. ``github`` is the fake that gives out its tokens."""
 
@@ -79,15 +91,10 @@ class Copilot(Service):
         """GitHub login of each call that was let in."""
         self.spent = False
         """Premium requests are used up."""
-        self._inner = {
-            CHAT: (_Chat(), "/v1/chat/completions"),
-            RESPONSES: (_Responses(), "/v1/responses"),
-            MESSAGES: (Anthropic(), MESSAGES),
-        }
-        self._embeddings = (_Chat(), "/v1/embeddings")
+        self._inner = {}
 
     def claims(self, call):
-        return call.path in (*self._inner, "/models", "/embeddings") or call.path.startswith("/v1")
+        return call.path in (*_INNER, "/models") or call.path.startswith("/v1")
 
     def failure(self, kind, status=None, retry_s=None, message=None):
         headers = {} if retry_s is None else {"retry-after": f"{retry_s:g}"}
@@ -104,9 +111,9 @@ class Copilot(Service):
             return self._json({"object": "list", "data": listed})
         if call.method != "POST":
             raise self._refusal(404, "not_found", "404 page not found")
-        if call.path == "/embeddings":
-            return self._pass(call, *self._embeddings)
-        if call.path not in self._inner:
+        if call.path == EMBEDDINGS:
+            return self._pass(call)
+        if call.path not in _INNER:
             raise self._refusal(404, "not_found", "404 page not found")
         body = call.json
         self._check_model(body.get("model"), call.path)
@@ -117,12 +124,22 @@ class Copilot(Service):
         ](call, body)
         if self.spent:
             raise self._refusal(402, "quota_exceeded", "You have no quota left.")
-        return self._pass(call, *self._inner[call.path])
+        return self._pass(call)
 
     def _json(self, body):
         return Reply(200, {"content-type": "application/json"}, dump(body))
 
-    def _pass(self, call, service, path):
+    def _of_caller(self, path):
+        """Return the dialect's fake for the account that calls: seals are bound to accounts."""
+        login = self.callers[-1]
+        if (login, path) not in self._inner:
+            service = _INNER[path][0]()
+            service.name = f"{service.name} for {login}"
+            self._inner[login, path] = service
+        return self._inner[login, path]
+
+    def _pass(self, call):
+        service, path = self._of_caller(call.path), _INNER[call.path][1]
         headers = {
             key.lower(): value
             for key, value in call.headers.items()
