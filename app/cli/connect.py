@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.connected import connected, describe, state_json
+from app.cli.connected import connected
 from app.cli.running import client_of, find_running, places
 from app.cli.status import JsonOption
 from app.cli.terminal import FAILED, note, render_error, say, show_json, show_table
@@ -19,7 +19,7 @@ from app.errors import AppError, RequestError
 
 if TYPE_CHECKING:
     from app.clients.agent import Address, Models, Offered, Role
-    from app.clients.connections import AgentState, Connections, Proposal
+    from app.clients.connections import Connections, Proposal
 
 __all__ = [
     "AgentArgument",
@@ -214,10 +214,12 @@ def carry_out(
         ``files`` with path, action and diff, ``left``, ``copies`` and ``limits``; a failure has
         ``error``.
     """
+    from app.clients.described import describe_proposal
+
     result: dict[str, Any] = {"agent": name, "state": "failed", "files": [], "left": []}
     try:
         proposal = propose(name)
-        result |= _described(proposal)
+        result |= describe_proposal(proposal)
         if not as_json:
             _show(proposal)
         result["state"] = _decide(proposal, write=write, yes=yes, as_json=as_json, ask=must_ask)
@@ -259,18 +261,6 @@ def show_results(results: Sequence[dict[str, Any]], as_json: bool) -> None:
         say("There is nothing to do.")
     if any(result["state"] in ("failed", "declined") for result in results):
         raise typer.Exit(FAILED)
-
-
-def _described(proposal: Proposal) -> dict[str, Any]:
-    return {
-        "files": [
-            {"path": str(edit.path), "action": edit.action, "diff": edit.diff()}
-            for edit in proposal.edits
-        ],
-        "left": list(proposal.left),
-        "copies": dict(proposal.copies),
-        "limits": list(proposal.agent.limits) if proposal.record is not None else [],
-    }
 
 
 def _show(proposal: Proposal) -> None:
@@ -329,12 +319,14 @@ def _warn_of_unknown(models: Models, offered: Sequence[dict[str, Any]]) -> None:
 
 
 def _list(known: Connections, address: Address, as_json: bool) -> None:
+    from app.clients.described import describe_agent, state_text
+
     states = known.states()
     with ThreadPoolExecutor(max_workers=4) as pool:  # a version may take a program's start
         versions = list(pool.map(known.version, states))
     if as_json:
         described = [
-            _state_as_json(state, version, address)
+            describe_agent(state, version, address)
             for state, version in zip(states, versions, strict=True)
         ]
         show_json({"address": address.url, "agents": described})
@@ -344,32 +336,8 @@ def _list(known: Connections, address: Address, as_json: bool) -> None:
             state.agent.name,
             state.agent.title,
             version or ("installed" if state.found.installed else ""),
-            _state_text(state, address),
+            state_text(state, address.url),
         )
         for state, version in zip(states, versions, strict=True)
     ]
     show_table(("AGENT", "TITLE", "VERSION", "STATE"), rows)
-
-
-def _state_text(state: AgentState, address: Address) -> str:
-    if state.connected:
-        return describe(state, address.url)
-    if state.agent.editable:
-        return "not connected" if state.found.installed else "not found"
-    return "by hand" if not state.agent.runnable else "by environment"
-
-
-def _state_as_json(state: AgentState, version: str, address: Address) -> dict[str, Any]:
-    return {
-        **state_json(state, address.url),
-        "installed": state.found.installed,
-        "program": None if state.found.program is None else str(state.found.program),
-        "version": version or None,
-        "connected": state.connected,
-        "roles": dict(state.agent.roles),
-        "editable": state.agent.editable,
-        "runnable": state.agent.runnable,
-        "testable": state.agent.trial is not None,
-        "steps": [s.format(url=address.url, v1=address.v1) for s in state.agent.steps],
-        "limits": list(state.agent.limits),
-    }

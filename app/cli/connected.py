@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.cli.checks import Check
 from app.cli.terminal import note
@@ -16,11 +16,8 @@ __all__ = [
     "UPDATE",
     "check_agents",
     "connected",
-    "describe",
     "note_outdated",
     "note_stranded",
-    "state_json",
-    "titles",
 ]
 
 UPDATE = "`dragoman connect --update` shows the change and makes it."
@@ -33,44 +30,6 @@ def connected(known: Connections) -> tuple[AgentState, ...]:
         AppError: ``manifest_unreadable``.
     """
     return tuple(known.state(name) for name in known.names())
-
-
-def titles(states: Sequence[AgentState]) -> str:
-    """Return their names as one phrase: ``Claude Code, Codex CLI and Aider``."""
-    names = [state.agent.title for state in states]
-    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
-
-
-def describe(state: AgentState, url: str) -> str:
-    """Return how a connected agent stands, in a few words.
-
-    Args:
-        state: how it is.
-        url: where Dragoman is; empty where that is not known.
-    """
-    if url and state.points_elsewhere(url) and state.record is not None:
-        return f"connected to {state.record.url}; connect again to update it"
-    if not state.drifted:
-        return "connected"
-    places = ", ".join(place for file in state.drifted for place in file.places)
-    words = ", ".join(sorted({file.state for file in state.drifted}))
-    return f"connected, but {words}" + (f": {places}" if places else "")
-
-
-def state_json(state: AgentState, url: str) -> dict[str, Any]:
-    """Return how a connected agent stands, for scripts."""
-    record = state.record
-    return {
-        "name": state.agent.name,
-        "title": state.agent.title,
-        "url": None if record is None else record.url,
-        "outdated": bool(url) and state.points_elsewhere(url),
-        "models": {} if record is None else dict(record.roles),
-        "files": [
-            {"path": str(f.path), "state": f.state, "places": list(f.places), "reason": f.reason}
-            for f in state.files
-        ],
-    }
 
 
 def check_agents(known: Connections, url: str) -> Iterator[Check]:
@@ -111,6 +70,8 @@ def _check(state: AgentState, version: str, url: str) -> Check:
 
 def note_outdated(find: Callable[[], Connections], url: str) -> None:
     """Say beside the answer which agents still point to another port, and what updates them."""
+    from app.clients.described import titles
+
     try:
         states = [state for state in connected(find()) if state.points_elsewhere(url)]
     except AppError as error:
@@ -124,6 +85,8 @@ def note_outdated(find: Callable[[], Connections], url: str) -> None:
 def note_stranded(states: Sequence[AgentState]) -> None:
     """Say beside the answer which agents point to what does not answer, and what frees them."""
     if states:
+        from app.clients.described import titles
+
         verb = "points" if len(states) == 1 else "point"
         note(
             f"{titles(states)} {verb} here and cannot answer until Dragoman runs again: "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.connected import connected, describe, note_stranded, state_json
+from app.cli.connected import connected, note_stranded
 from app.cli.health import AccountHealth, accounts_of, describe_accounts, window_name
 from app.cli.running import address_of, client_of, find_running, places
 from app.cli.terminal import NOT_RUNNING, NotRunning, render_span, say, show_json, show_table
@@ -38,7 +38,9 @@ def status(as_json: JsonOption = False) -> None:
     health: dict[str, Any] = client_of(record).get("/v1/health")
     url = f"http://127.0.0.1:{record.port}"
     if as_json:
-        told = [state_json(state, url) for state in agents]
+        from app.clients.described import describe_state
+
+        told = [describe_state(state, url) for state in agents]
         answer = {"running": True, "pid": record.pid, "port": record.port, **health}
         show_json({**answer, "agents": told})
         return
@@ -107,7 +109,9 @@ def _show_agents(agents: Sequence[AgentState], url: str, trouble: str) -> None:
         say(f"Problem: agents: {trouble}")
     if agents:
         say()
-        rows = [(state.agent.name, state.agent.title, describe(state, url)) for state in agents]
+        from app.clients.described import state_text
+
+        rows = [(state.agent.name, state.agent.title, state_text(state, url)) for state in agents]
         show_table(("AGENT", "TITLE", "STATE"), rows)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from app.cli.connect import carry_out, connections
-from app.cli.connected import connected, note_stranded, titles
+from app.cli.connected import connected, note_stranded
 from app.cli.launch import end
 from app.cli.running import find_running, places
 from app.cli.terminal import note, say
@@ -54,6 +54,8 @@ def _offer(known: Connections) -> None:
     states = _connected(known)
     if not states or not is_terminal(sys.stdin):
         return
+    from app.clients.described import titles
+
     verb = "points" if len(states) == 1 else "point"
     question = f"{titles(states)} {verb} here. Disconnect before stopping?"
     if typer.confirm(question, default=False, err=True):
