@@ -32,6 +32,7 @@ from app.dialects.anthropic_answer import (
     decode_stop,
     decode_usage,
     encode_response,
+    read_ending,
 )
 from app.dialects.anthropic_request import decode_request
 from app.dialects.anthropic_stream import AnthropicDecoder
@@ -44,6 +45,7 @@ from app.dialects.anthropic_writer import AnthropicEncoder
 from app.dialects.base import (
     NOTHING,
     Encoded,
+    Ending,
     Head,
     Operation,
     Peek,
@@ -127,6 +129,10 @@ class AnthropicDialect:
     def decode_response(self, body: JsonObject, issuer: str) -> ChatResponse:
         """Wire to canon; see ``Dialect.decode_response``."""
         return decode_response(body, issuer)
+
+    def read_ending(self, raw: bytes) -> Ending | None:
+        """Read usage and stop reason of a whole answer; see ``Dialect.read_ending``."""
+        return read_ending(raw)
 
     def encode_response(self, response: ChatResponse, reply: ReplyContext) -> Encoded:
         """Canon to wire; see ``Dialect.encode_response``."""

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+import msgspec
+
 from app.canonical.ids import ANTHROPIC_CALL, fit_id
 from app.canonical.parts import (
     Json,
@@ -37,11 +39,17 @@ from app.dialects.anthropic_values import (
     own_fields,
     parse_arguments,
 )
-from app.dialects.base import Encoded, LossList, ReplyContext
+from app.dialects.base import (
+    Encoded,
+    Ending,
+    LossList,
+    ReplyContext,
+)
 from app.dialects.carrier import seal
 from app.dialects.citations import note_lost
 from app.dialects.values import (
     need_list,
+    need_object,
     opt_count,
     opt_object,
     opt_text,
@@ -64,12 +72,15 @@ __all__ = [
     "fit_call",
     "is_own_redacted",
     "media_note",
+    "read_ending",
     "redacted_block",
     "slot_of",
 ]
 
 
 # --- usage and stop reasons ----------------------------------------------------------------------
+
+_ABSENT = msgspec.Raw()
 
 _USAGE_KEYS = frozenset(
     {
@@ -221,6 +232,29 @@ def _decode_response(body: JsonObject, issuer: str) -> ChatResponse:
         stop_sequence=opt_text(body, "stop_sequence"),
         native=Native(NAME, fields),
     )
+
+
+class _Ending(msgspec.Struct, gc=False):
+    type: str = "message"
+    content: msgspec.Raw = _ABSENT
+    stop_reason: str | None = None
+    usage: msgspec.Raw = _ABSENT
+
+
+_decode_ending = msgspec.json.Decoder(_Ending).decode
+
+
+def read_ending(raw: bytes) -> Ending | None:
+    """Read usage and stop reason of a whole answer; see ``Dialect.read_ending``."""
+    try:
+        answer = _decode_ending(raw)
+        if answer.type == "error" or answer.content is _ABSENT:
+            return None
+        usage = None if answer.usage is _ABSENT else msgspec.json.decode(answer.usage)
+        counts = None if usage is None else decode_usage(need_object(usage, "usage"))[0]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, RequestError):
+        return None
+    return Ending(counts, decode_stop(answer.stop_reason)[0])
 
 
 # --- whole answers, canon to wire ----------------------------------------------------------------

@@ -31,12 +31,14 @@ __all__ = [
     "Delete",
     "Dialect",
     "Encoded",
+    "Ending",
     "Head",
     "Operation",
     "Peek",
     "ReplyContext",
     "Route",
     "Sight",
+    "Skipped",
     "StreamDecoder",
     "StreamEncoder",
     "decode_object",
@@ -128,6 +130,19 @@ class Sight:
 
 
 NOTHING = Sight()
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a whole answer says of itself beside its content."""
+
+    usage: Usage | None
+    """None when the service did not say."""
+    stop: StopReason
+
+
+class Skipped(msgspec.Struct, gc=False):
+    """A JSON object of which nothing is read."""
 
 
 class StreamDecoder(Protocol):
@@ -222,6 +237,14 @@ class Dialect(Protocol):
 
         Raises:
             UpstreamError: the body does not follow the dialect.
+        """
+        ...
+
+    def read_ending(self, raw: bytes) -> Ending | None:
+        """Read usage and stop reason of a whole answer without decoding its content.
+
+        Returns:
+            What ``decode_response`` would say; None where only that can tell.
         """
         ...
 

@@ -24,6 +24,7 @@ from app.canonical.response import ChatResponse
 from app.dialects.base import (
     NOTHING,
     Encoded,
+    Ending,
     Head,
     Operation,
     Peek,
@@ -35,7 +36,13 @@ from app.dialects.base import (
 from app.dialects.gemini_failure import decode_failure, encode_failure, failure_of_error
 from app.dialects.gemini_parts import DIALECT, ISSUER, fields, integer
 from app.dialects.gemini_request import decode_request
-from app.dialects.gemini_response import decode_response, encode_response, read_usage, stop_of
+from app.dialects.gemini_response import (
+    decode_response,
+    encode_response,
+    read_ending,
+    read_usage,
+    stop_of,
+)
 from app.dialects.gemini_stream import GeminiStreamDecoder, GeminiStreamEncoder
 from app.dialects.gemini_upstream import encode_count_request, encode_request
 from app.dialects.sse import Frame
@@ -133,6 +140,10 @@ class GeminiDialect:
             UpstreamError: the body does not follow the dialect.
         """
         return decode_response(body, issuer)
+
+    def read_ending(self, raw: bytes) -> Ending | None:
+        """Read usage and stop reason of a whole answer; see ``Dialect.read_ending``."""
+        return read_ending(raw)
 
     def encode_response(self, response: ChatResponse, reply: ReplyContext) -> Encoded:
         """Canon to wire, for a client."""

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+import msgspec
+
 from app.canonical.parts import (
     Json,
     JsonObject,
@@ -34,7 +36,12 @@ from app.canonical.parts import (
 )
 from app.canonical.response import ChatResponse, StopReason
 from app.canonical.usage import Usage
-from app.dialects.base import Encoded, LossList, ReplyContext
+from app.dialects.base import (
+    Encoded,
+    Ending,
+    LossList,
+    ReplyContext,
+)
 from app.dialects.citations import note_lost
 from app.dialects.gemini_parts import (
     DIALECT,
@@ -61,6 +68,7 @@ __all__ = [
     "encode_part",
     "encode_response",
     "encode_usage",
+    "read_ending",
     "read_usage",
 ]
 
@@ -100,6 +108,7 @@ FINISH: dict[StopReason, str] = {
     "pause": "CONTINUATION",
     "context_full": "MAX_TOKENS",
 }
+_ABSENT = msgspec.Raw()
 _BLOCKED: Mapping[str, Json] = {"promptFeedback": True}
 """Marks the part that repeats why a prompt was blocked; the wire says it in promptFeedback."""
 
@@ -334,6 +343,49 @@ def _decode(body: JsonObject, issuer: str) -> ChatResponse:
         created=answer.created,
         native=answer.native(stop),
     )
+
+
+class _Part(msgspec.Struct, gc=False, rename="camel"):
+    function_call: msgspec.Raw = _ABSENT
+    old_call: msgspec.Raw = msgspec.field(default=_ABSENT, name="function_call")
+
+
+class _Content(msgspec.Struct, gc=False):
+    parts: list[_Part] | None = None
+
+
+class _Candidate(msgspec.Struct, gc=False, rename="camel"):
+    index: int | None = None
+    finish_reason: str | None = None
+    content: _Content | None = None
+
+
+class _Ending(msgspec.Struct, gc=False, rename="camel"):
+    candidates: list[_Candidate] | None = None
+    usage_metadata: msgspec.Raw = _ABSENT
+
+
+_decode_ending = msgspec.json.Decoder(_Ending).decode
+
+
+def read_ending(raw: bytes) -> Ending | None:
+    """Read usage and stop reason of a whole answer; see ``Dialect.read_ending``."""
+    try:
+        answer = _decode_ending(raw)
+        counts = (
+            None if answer.usage_metadata is _ABSENT else msgspec.json.decode(answer.usage_metadata)
+        )
+        usage = None if counts is None else read_usage(counts)[0]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, RequestError):
+        return None
+    candidates = answer.candidates or ()
+    if len(candidates) != 1 or candidates[0].index or candidates[0].finish_reason in _SPOILT:
+        return None
+    content = candidates[0].content
+    parts = (content.parts if content is not None else None) or ()
+    if any(p.function_call is not _ABSENT or p.old_call is not _ABSENT for p in parts):
+        return None  # a call among other kinds in one part is none
+    return Ending(usage, stop_of(candidates[0].finish_reason))
 
 
 def is_blocked_part(part: Part) -> bool:

@@ -26,6 +26,7 @@ from app.canonical.response import ChatResponse
 from app.dialects.base import (
     NOTHING,
     Encoded,
+    Ending,
     Head,
     Operation,
     Peek,
@@ -37,7 +38,12 @@ from app.dialects.base import (
     decode_object,
     read_head,
 )
-from app.dialects.openai_chat_answer import decode_answer, encode_answer, stop_of
+from app.dialects.openai_chat_answer import (
+    decode_answer,
+    encode_answer,
+    read_ending,
+    stop_of,
+)
 from app.dialects.openai_chat_failure import fastapi_error, read_error
 from app.dialects.openai_chat_request import decode_chat_request
 from app.dialects.openai_chat_stream import ChatStreamDecoder
@@ -155,6 +161,10 @@ class ChatDialect:
             raise UpstreamError(
                 f"The service's answer cannot be read: {error.message}", code="upstream_protocol"
             ) from error
+
+    def read_ending(self, raw: bytes) -> Ending | None:
+        """Read usage and stop reason of a whole answer; see ``Dialect.read_ending``."""
+        return read_ending(raw)
 
     def encode_response(self, response: ChatResponse, reply: ReplyContext) -> Encoded:
         """Canon to wire, for a client."""

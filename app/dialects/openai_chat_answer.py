@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from app.canonical.ids import CHAT_CALL, fit_id
 from app.canonical.parts import (
     Json,
@@ -17,7 +19,13 @@ from app.canonical.parts import (
     ToolCall,
 )
 from app.canonical.response import ChatResponse, StopReason
-from app.dialects.base import Encoded, LossList, ReplyContext
+from app.dialects.base import (
+    Encoded,
+    Ending,
+    LossList,
+    ReplyContext,
+    Skipped,
+)
 from app.dialects.citations import LOST, foreign_citations, url_citation, web_citations
 from app.dialects.openai_chat_parts import (
     call_signature,
@@ -62,10 +70,13 @@ __all__ = [
     "encode_answer",
     "finish_reason_of",
     "first_choice",
+    "read_ending",
     "stop_of",
     "tidy_choice",
     "wants_functions",
 ]
+
+_ABSENT = msgspec.Raw()
 
 _STOPS: dict[str, StopReason] = {
     "stop": "end",
@@ -153,6 +164,44 @@ def decode_answer(body: JsonObject, issuer: str) -> ChatResponse:
         created=float(created) if number and isinstance(created, int | float) else None,
         native=native_of(fields),
     )
+
+
+class _Message(msgspec.Struct, gc=False):
+    content: msgspec.Raw = _ABSENT
+    refusal: str | None = None
+    tool_calls: list[Skipped] | None = None
+    function_call: Skipped | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Ending(msgspec.Struct, gc=False):
+    choices: list[_Choice]
+    usage: msgspec.Raw = _ABSENT
+
+
+_decode_ending = msgspec.json.Decoder(_Ending).decode
+
+
+def read_ending(raw: bytes) -> Ending | None:
+    """Read usage and stop reason of a whole answer; see ``Dialect.read_ending``."""
+    try:
+        answer = _decode_ending(raw)
+        usage = None if answer.usage is _ABSENT else msgspec.json.decode(answer.usage)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if len(answer.choices) != 1 or answer.choices[0].finish_reason == "error":
+        return None
+    choice = answer.choices[0]
+    message = choice.message
+    if bytes(memoryview(message.content)[:1]) == b"[":
+        return None  # a chunk of a list may be a refusal
+    calls = bool(message.tool_calls) or message.function_call is not None
+    stop = stop_of(choice.finish_reason, calls=calls, refused=bool(message.refusal))
+    return Ending(decode_usage(usage), stop)
 
 
 def tidy_choice(choice: JsonObject, message: JsonObject) -> JsonObject:

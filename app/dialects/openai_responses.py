@@ -23,6 +23,7 @@ from app.canonical.response import ChatResponse, StopReason
 from app.dialects.base import (
     NOTHING,
     Encoded,
+    Ending,
     Head,
     Operation,
     Peek,
@@ -34,7 +35,11 @@ from app.dialects.base import (
     read_head,
 )
 from app.dialects.openai_errors import decode_openai_failure, encode_openai_failure
-from app.dialects.openai_responses_answer import decode_response, decode_usage
+from app.dialects.openai_responses_answer import (
+    decode_response,
+    decode_usage,
+    read_ending,
+)
 from app.dialects.openai_responses_items import ISSUER
 from app.dialects.openai_responses_reply import ResponsesStreamEncoder, encode_response
 from app.dialects.openai_responses_request import decode_request
@@ -134,6 +139,10 @@ class OpenAIResponsesDialect:
     def decode_response(self, body: JsonObject, issuer: str) -> ChatResponse:
         """Wire to canon; see ``openai_responses_answer``."""
         return decode_response(body, issuer)
+
+    def read_ending(self, raw: bytes) -> Ending | None:
+        """Read usage and stop reason of a whole answer; see ``Dialect.read_ending``."""
+        return read_ending(raw)
 
     def encode_response(self, response: ChatResponse, reply: ReplyContext) -> Encoded:
         """Canon to wire; see ``openai_responses_reply``."""

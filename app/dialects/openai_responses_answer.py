@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import isfinite
+from typing import Any
+
+import msgspec
 
 from app.canonical.parts import Json, JsonObject, Native, Opaque, Part, Refusal, ToolCall
 from app.canonical.response import ChatResponse, StopReason
 from app.canonical.usage import Usage
+from app.dialects.base import Ending
 from app.dialects.openai_errors import read_openai_error
 from app.dialects.openai_responses_items import (
     CALL_TYPES,
@@ -36,9 +40,12 @@ __all__ = [
     "decode_usage",
     "item_fields",
     "name_call",
+    "read_ending",
     "seconds_of",
     "stop_of",
 ]
+
+_ABSENT = msgspec.Raw()
 
 _REBUILT = ("id", "object", "created_at", "model", "output", "usage", "status", "error")
 """Fields of a response that the canon carries or that every answer states anew."""
@@ -65,6 +72,45 @@ def decode_response(body: JsonObject, issuer: str) -> ChatResponse:
             f"The upstream's answer does not follow the Responses format: {error.message}",
             code="upstream_protocol",
         ) from error
+
+
+class _Spoken(msgspec.Struct, gc=False):
+    type: str
+
+
+class _Item(msgspec.Struct, gc=False):
+    type: str
+    content: msgspec.Raw = _ABSENT
+
+
+class _Ending(msgspec.Struct, gc=False):
+    output: list[_Item]
+    status: str | None = None
+    incomplete_details: Any = None
+    usage: Any = None
+
+
+_decode_ending = msgspec.json.Decoder(_Ending).decode
+_decode_spoken_kinds = msgspec.json.Decoder(list[_Spoken]).decode
+
+
+def read_ending(raw: bytes) -> Ending | None:
+    """Read usage and stop reason of a whole answer; see ``Dialect.read_ending``."""
+    try:
+        answer = _decode_ending(raw)
+        if answer.status not in ("completed", "incomplete"):
+            return None
+        refused = any(
+            spoken.type == "refusal"
+            for item in answer.output
+            if item.type == "message"
+            for spoken in _decode_spoken_kinds(item.content)
+        )
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    called = any(item.type in CALL_TYPES for item in answer.output)
+    says = {"status": answer.status, "incomplete_details": answer.incomplete_details}
+    return Ending(decode_usage(answer.usage), stop_of(says, called=called, refused=refused))
 
 
 def _failed(body: JsonObject) -> UpstreamError:

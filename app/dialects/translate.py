@@ -27,6 +27,7 @@ from app.dialects.base import (
     Delete,
     Dialect,
     Encoded,
+    Ending,
     ReplyContext,
     StreamEncoder,
     dump,
@@ -45,6 +46,7 @@ __all__ = [
     "carries_seal",
     "decode_reply",
     "encode_whole",
+    "read_ending",
     "translate",
 ]
 
@@ -200,6 +202,19 @@ def encode_whole(
         watch.see(unfold(response))
     encoded = client.encode_response(response, reply)
     return dump(encoded.body), encoded.losses
+
+
+def read_ending(upstream: Dialect, raw: bytes, issuer: str) -> Ending:
+    """Return usage and stop reason of an upstream's whole answer.
+
+    Raises:
+        UpstreamError: it cannot be read.
+    """
+    ending = upstream.read_ending(raw)
+    if ending is not None:
+        return ending
+    answer = decode_reply(upstream, raw, issuer)
+    return Ending(answer.usage, answer.stop)
 
 
 def decode_reply(upstream: Dialect, raw: bytes, issuer: str) -> ChatResponse:

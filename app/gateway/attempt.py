@@ -42,6 +42,7 @@ from app.dialects.translate import (
     Translation,
     decode_reply,
     encode_whole,
+    read_ending,
     translate,
 )
 from app.errors import AppError, RequestError, UpstreamError
@@ -306,9 +307,9 @@ class Attempt:
     def _usage_of(self, raw: bytes) -> Usage | None:
         try:
             issuer = self._candidate.account.provider.issuer
-            answer = decode_reply(self._upstream, raw, issuer)
-            self._outcome.stop = answer.stop
-            return answer.usage
+            ending = read_ending(self._upstream, raw, issuer)
+            self._outcome.stop = ending.stop
+            return ending.usage
         except AppError:
             return None  # the client has the answer; only its cost stays unknown
 
