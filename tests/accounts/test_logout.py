@@ -133,7 +133,10 @@ async def test_two_logouts_at_once_revoke_once():
 
 
 @pytest.mark.parametrize(
-    "provider", [p for p in BUILT_IN.values() if p.sign_ins], ids=lambda provider: provider.id
+    "provider",
+    # WebAI's cookies are those of many sites, each of which has a page of its own.
+    [p for p in BUILT_IN.values() if p.sign_ins and p.id != "webai"],
+    ids=lambda provider: provider.id,
 )
 def test_every_service_that_is_signed_in_to_has_a_page_for_ending_it(provider):
     assert provider.manage_url.startswith("https://")
