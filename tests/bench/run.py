@@ -41,7 +41,8 @@ ROOT = HERE.parent.parent
 CLAUDE = ("/v1/messages", "claude-sonnet-4-5")
 CHAT = ("/v1/chat/completions", "gpt-4o")
 RESPONSES = ("/v1/responses", "gpt-4.1")
-NOTES = "\n## Notes\n"
+NOTES = "\n## "
+"""What begins the part that is not made here."""
 
 TRANSLATED = ("/v1/chat/completions", "claude-sonnet-4-5")
 

@@ -34,7 +34,7 @@ class Desk:
         browser.chmod(0o755)
         self.panel = Panel(bus.address, icons=icons) if bus is not None else None
         self._bus = bus
-        dropped = ("DRAGOMAN_", "DISPLAY", "WAYLAND_", "XDG_", "DBUS_", "PYTEST_")
+        dropped = ("DRAGOMAN_", "DISPLAY", "WAYLAND_", "XDG_", "DBUS_", "PYTEST_", "PYTHONDONT")
         self.environment = {
             name: value for name, value in own_environment().items() if not name.startswith(dropped)
         }
