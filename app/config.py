@@ -30,6 +30,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from app import configrules
+from app.configkept import Cache, Traces
 from app.configledger import Ledger, Price
 from app.configrules import MoveReason, MoveReasons, Strategy
 
@@ -662,6 +663,8 @@ class Config(_Section):
     websocket: Annotated[WebSocket, BeforeValidator(_null_is_empty)] = WebSocket()
     database: Annotated[Database, BeforeValidator(_null_is_empty)] = Database()
     ledger: Annotated[Ledger, BeforeValidator(_null_is_empty)] = Ledger()
+    cache: Annotated[Cache, BeforeValidator(_null_is_empty)] = Cache()
+    traces: Annotated[Traces, BeforeValidator(_null_is_empty)] = Traces()
     quota: Annotated[Quota, BeforeValidator(_null_is_empty)] = Quota()
     logging: Annotated[Logging, BeforeValidator(_null_is_empty)] = Logging()
     services: Annotated[Services, BeforeValidator(_null_is_empty)] = Services()

@@ -80,6 +80,24 @@ class Ledger(_Section):
 
     # Prompts and answers are private.
     bodies: bool = Field(default=False, description="true keeps prompts and answers, too")
+    # Long enough to look at what happened last week.
+    body_days: float = Field(
+        default=7.0, gt=0, le=3_650, description="days until a prompt and its answer are removed"
+    )
+    # An agent's longest prompts, without pictures.
+    body_kb: int = Field(
+        default=1_024,
+        ge=1,
+        le=65_536,
+        description="kilobytes of a prompt or of an answer; the rest is cut off",
+    )
+    # What nobody misses on a disk.
+    bodies_mb: int = Field(
+        default=512,
+        ge=1,
+        le=10**6,
+        description="megabytes of all of them, packed; the oldest go when it is more",
+    )
     # A year, and the weeks to look back at it.
     retention_days: int = Field(
         default=400, ge=1, le=36_500, description="days until a row is removed"

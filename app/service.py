@@ -51,7 +51,6 @@ from app.gateway.tokenizer import Tokenizer
 from app.http import Headers, HttpReply, HttpRequest, Limits, Send, StreamedReply
 from app.instance import Instance
 from app.keys import KeyRecord
-from app.ledger.entry import entry_of
 from app.ledger.ledger import Ledger
 from app.paths import Paths
 from app.providers import PROVIDERS
@@ -73,7 +72,6 @@ from app.server.inference import Inference
 from app.server.keys import KeyDesk, key_routes
 from app.server.listen import LOOPBACK, FileBudget, bind, raise_file_limit
 from app.server.live import Live, LogLines
-from app.server.metrics import gauges
 from app.server.modeldesk import ModelDesk, model_routes
 from app.server.models import ModelRow
 from app.server.overview import Overview
@@ -81,6 +79,7 @@ from app.server.pages import page_routes
 from app.server.peer import Prover, default_program_names, default_prover
 from app.server.places import Places, place_routes
 from app.server.quota import QuotaDesk, quota_routes
+from app.server.records import Records
 from app.server.registry import registry_routes
 from app.server.relay import relay_routes
 from app.server.rules import RuleDesk
@@ -151,6 +150,7 @@ class Service:
     places: Places = field(default_factory=Places)
     ledger: Ledger = field(init=False)
     spending: Spending = field(init=False)
+    records: Records = field(init=False)
     keys: KeyDesk = field(init=False)
     vault: Vault = field(init=False)
     desk: Desk = field(init=False)
@@ -205,6 +205,7 @@ class Service:
             retention=self.spending.retention,
             meter=self.spending.meter,
         )
+        self.records = Records(self)
 
     async def start(self) -> None:
         """Listen, then open what is slow.
@@ -237,6 +238,7 @@ class Service:
         spawn(self._know_pages(), "accounts of pages")
         spawn(self.helpers.start(), "helper programs")
         spawn(self.model_desk.keep_fresh(), "model lists")
+        spawn(self.records.follow(), "records")
         spawn(self.quota_desk.keep_fresh(), "quotas")
         self._watcher = Watcher(self.located.path, self._changed)
         if self.located.path.parent.is_dir():
@@ -288,6 +290,7 @@ class Service:
             replay=ReplayCache(time.monotonic),
             settled=self._settled,
             admit=self.spending.meter.admit,
+            answers=self.records.answers,
             fresh=self._fresh,
             rejected=self._rejected,
             own_sign_in=self._forwarding(),
@@ -326,7 +329,7 @@ class Service:
             exact=exact_entries(self.dialects),
             patterns=pattern_entries(self.dialects),
             access=self.access,
-            handle=self.gateway.handle,
+            handle=self.records.handling(self.gateway.handle),
             new_id=new_id,
             max_body_bytes=self.config.advanced.max_body_mb * 1024 * 1024,
             changed=self._tell,
@@ -347,6 +350,7 @@ class Service:
             *place_routes(self, self.desk, self.places),
             *account_routes(self, self.desk, self.places.opener(self.desk)),
             *usage_routes(self, self.ledger, time.time),
+            *self.records.routes(self),
             *key_routes(self, self.keys),
             *explain_routes(self, lambda body: self.rules.explain(self.gateway, body)),
             *model_routes(self, self.model_desk),
@@ -464,7 +468,7 @@ class Service:
         return settle.catalog(self.config, listed, self.model_desk.public.snapshot)
 
     def _settled(self, outcome: Outcome) -> None:
-        self.ledger.note(entry_of(outcome, self.spending.prices.cost, self._is_plan))
+        self.records.settled(outcome)
         self.served += 1
         self._tell()
         self.model_desk.noticed(outcome.failure)
@@ -481,10 +485,6 @@ class Service:
                 outcome.attempts,
                 outcome.status,
             )
-
-    def _is_plan(self, account_id: str) -> bool:
-        account = self.roster.get(account_id)
-        return account is not None and account.provider.subscription
 
     async def _open_store(self) -> None:
         """Open the database, and the ledger upon it; a ledger that cannot be had is tried again."""
@@ -569,6 +569,7 @@ class Service:
         _log.info("the settings were read again")
         self._tell()
         spawn(self.discover(), "model lists")
+        spawn(self.records.follow(), "records")
         return {"changed": True, "problems": notes}
 
     async def _retire(self, client: Client) -> None:
@@ -618,7 +619,7 @@ class Service:
         )
 
     def _config_state(self) -> dict[str, Any]:
-        doubts = (*self.rules.doubts, *self.spending.warnings)
+        doubts = (*self.rules.doubts, *self.spending.warnings, *self.records.warnings)
         return {
             "path": str(self.located.path),
             "why": self.located.why,
@@ -632,16 +633,7 @@ class Service:
 
     def metrics(self) -> bytes:
         """Return the measures in Prometheus' text form."""
-        accounts, now = self.roster.accounts(), time.time()
-        return self.ledger.metrics.render(
-            gauges(
-                running=self.inference.active,
-                uptime_s=now - self.started_at,
-                waiting=self.ledger.state.waiting,
-                ready={a.id: self.roster.overall(a, now).health == "ready" for a in accounts},
-                left={a.id: self.quotas.left_percent(a.id, "", now) for a in accounts},
-            )
-        )
+        return self.records.metrics()
 
     def stored_response(self, owner: str, name: str) -> bytes:
         """Return a remembered Responses answer."""
@@ -739,6 +731,7 @@ class Service:
             if self.prover is not None:
                 self.prover.close()
         self._tokenizer.close()
+        await asyncio.to_thread(self.records.close)
         await asyncio.to_thread(self.ledger.close)
         await self.store.close()
         self.instance.release()

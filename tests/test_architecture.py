@@ -22,6 +22,7 @@ FOUNDATION = {
     *(
         "config",
         "configfile",
+        "configkept",
         "configledger",
         "configrules",
         "configtext",
@@ -97,6 +98,7 @@ LIBRARIES = {
     "httptools": ("app/upstream/",),
     "sqlalchemy": ("app/store/",),
     "alembic": ("app/store/",),
+    "opentelemetry": ("app/ledger/traces.py",),
     "typer": ("app/cli/",),
     "rich": ("app/cli/",),
     "json": ("app/desktop/window.py",),  # msgspec is better, but another Python lacks it there

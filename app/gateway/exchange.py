@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from app.accounts.account import Account
@@ -25,10 +25,12 @@ from app.canonical.stale import blames_signature
 from app.dialects.base import read_head
 from app.dialects.openai_responses_store import previous_id
 from app.errors import AppError, BugError, Retry, TranslationError
+from app.gateway.answers import Answers
 from app.gateway.asking import conversation_of
 from app.gateway.attempt import Attempt, Served
 from app.gateway.call import Call, ClientGone, Outcome, Sink, since_ms
 from app.gateway.count import count
+from app.gateway.naming import name_model
 from app.gateway.passthrough import pass_on
 from app.gateway.pinger import Pinger
 from app.gateway.recent import Recent, Watched
@@ -55,6 +57,8 @@ class Gateway(Resources):
 
     admit: Callable[[Outcome], None] | None = None
     """Asked before a call is served; raises ``AppError`` when a limit or a budget forbids it."""
+    answers: Answers = field(default_factory=Answers)
+    """Answers given before, for those who ask the same again; off by default."""
     settled: Callable[[Outcome], None] | None = None
     """Told of every outcome (ledger, status)."""
     recent: Recent | None = None
@@ -120,7 +124,7 @@ class Gateway(Resources):
             if refusal is not None:
                 await self._refuse(call, sink, outcome, *refusal)
             return
-        head = read_head(call.raw)
+        head = name_model(call, read_head(call.raw), self.catalog.default)
         peek = call.dialect.peek(head, call.path, call.query, call.route)
         follows = previous_id(head) if call.dialect.name == "openai_responses" else None
         if follows is not None:
@@ -133,7 +137,7 @@ class Gateway(Resources):
         if peek.operation == "count_tokens":
             await count(self, work, sink, outcome)
         else:
-            await self._generate(work, sink, outcome)
+            await self.answers.serve(self, work, sink, outcome, self._generate)
 
     async def _generate(self, work: Work, sink: Sink, outcome: Outcome) -> None:
         failure: Failure | None = None

@@ -170,7 +170,7 @@ class ResponsesSocket(StrictWebSocketHandler, Page):
             means=str if self.grant.key is None else self.grant.key.means,
             memory_scope=self._scope,
         )
-        await self.gateway.handle(call, _SocketSink(self, request_id))
+        await self.sockets.inference.handle(call, _SocketSink(self, request_id))
 
     def _program(self) -> str:
         context = getattr(self.request.connection, "context", None)
