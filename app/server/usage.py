@@ -126,12 +126,13 @@ class _Budgets(_LedgerPage):
 def _standing(standing: Standing) -> dict[str, Any]:
     budget = standing.budget
     scale = 1e6 if budget.unit == "usd" else 1
+    about, name = budget.scope
     return {
         "name": budget.name,
         "unit": budget.unit,
         "period": budget.period,
-        "key": budget.key_id,
-        "provider": budget.provider,
+        "key": name if about == "key" else None,
+        "provider": name if about == "provider" else None,
         "limit": budget.limit / scale,
         "used": standing.used / scale,
         "used_percent": round(standing.part * 100, 1),

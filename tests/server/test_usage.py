@@ -15,6 +15,7 @@ from app.errors import AccessError, AppError
 from app.keys import KeyRecord
 from app.ledger.budget import Budget
 from app.ledger.ledger import Ledger
+from app.ledger.meter import Meter
 from app.server.guard import Grant
 from app.server.pages import page_routes
 from app.server.usage import usage_routes
@@ -50,9 +51,12 @@ class Control(SimpleNamespace):
 def ledger(tmp_path):
     database = Database(None, tmp_path)
     database.migrate()
+    meter = Meter(now=lambda: NOON + 60)
+    work = Budget("work", 10_000_000, scope=("key", "k1"))
+    meter.set_budgets([work, Budget("t", 1_000, unit="tokens")])
     made = Ledger(
         spill=None,
-        budgets=[Budget("work", 10_000_000, key_id="k1"), Budget("t", 1_000, unit="tokens")],
+        meter=meter,
         now=lambda: NOON + 60,
         every_s=0.01,
     )
