@@ -22,7 +22,18 @@ from app.configtext import load
 from app.errors import ConfigError, ConfigProblem
 from app.paths import Paths, write_private
 
-__all__ = ["REMOVE", "Located", "Removal", "edit_keys", "init_text", "load_file", "locate", "read"]
+__all__ = [
+    "REMOVE",
+    "Located",
+    "Removal",
+    "edit_keys",
+    "init_text",
+    "load_file",
+    "locate",
+    "part",
+    "read",
+    "with_part",
+]
 
 
 _MAX_BYTES = 1_000_000
@@ -318,17 +329,95 @@ def edit_keys(
     before = read(Located(path, "default"))
     newline = "\r\n" if "\r\n" in before else "\n"
     text = before.replace("\r\n", "\n")
-    edited = _edit(path, text, changes)
+    after = _edited(path, text, changes)
     old = _faults(text, env)
-    added = [problem for key, problem in _faults(edited, env).items() if key not in old]
+    added = [problem for key, problem in _faults(after, env).items() if key not in old]
     if added:
         raise ConfigError([_named(problem, path) for problem in added])
-    write_private(path, edited.replace("\n", newline).encode())
+    write_private(path, after.replace("\n", newline).encode())
 
 
-def _edit(path: Path, text: str, changes: Mapping[KeyName, Any]) -> str:
-    from ruamel.yaml import YAML
+def _edited(path: Path, text: str, changes: Mapping[KeyName, Any]) -> str:
+    yaml, tree = _round_trip(path, text)
+    target = _empty() if tree is None else tree
+    for name, value in changes.items():
+        _set(path, target, tuple(name.split(".")) if isinstance(name, str) else name, value)
+    return _written(yaml, text, tree, target)
+
+
+def _written(yaml: Any, text: str, tree: Any, target: Any) -> str:
+    out = io.StringIO()
+    if target:
+        yaml.dump(target, out)
+    if tree is None and text.strip():  # comments alone: the reader gives nothing to hang them on
+        return text.rstrip("\n") + "\n\n" + out.getvalue()
+    return out.getvalue()
+
+
+def part(path: Path, text: str, section: str, keys: Sequence[str]) -> str:
+    """Return some keys of a section as a text of their own, comments included.
+
+    Raises:
+        ConfigError: the text is no YAML mapping.
+    """
+    yaml, tree = _round_trip(path, text)
+    found = (tree or {}).get(section)
+    chosen = _empty()
+    if isinstance(found, dict):
+        for key in keys:
+            if key in found:
+                chosen[key] = found[key]
+    out = io.StringIO()
+    if chosen:
+        yaml.dump(chosen, out)
+    return out.getvalue()
+
+
+def with_part(path: Path, text: str, section: str, keys: Sequence[str], wanted: str) -> str:
+    """Return a text with some keys of a section as another text has them; what lacks is taken out.
+
+    Args:
+        path: the file, for messages.
+        text: of the settings.
+        section: whose keys they are.
+        keys: that may be in ``wanted``.
+        wanted: the keys as ``part`` returns them, comments included.
+
+    Raises:
+        ConfigError: a text is no YAML mapping, or ``wanted`` has other keys.
+    """
+    yaml, tree = _round_trip(path, text)
+    new = _round_trip(path, wanted)[1] or _empty()
+    if others := [key for key in new if key not in keys]:
+        problem = f"is not one of {', '.join(keys)}"
+        raise ConfigError([ConfigProblem("", 0, str(others[0]), problem)])
+    target = _empty() if tree is None else tree
+    if not isinstance(target.get(section), dict):
+        target[section] = _empty()
+    held = target[section]
+    for key in keys:
+        if key not in new:
+            held.pop(key, None)
+            continue
+        held[key] = new[key]
+        # Comments right behind a key hang on the key, not on what it holds.
+        held.ca.items.pop(key, None)
+        if key in new.ca.items:
+            held.ca.items[key] = new.ca.items[key]
+    if not held:
+        del target[section]
+    return _written(yaml, text, tree, target)
+
+
+def _empty() -> Any:
     from ruamel.yaml.comments import CommentedMap
+
+    return CommentedMap()
+
+
+def _round_trip(path: Path, text: str) -> tuple[Any, Any]:
+    """Return a YAML reader and writer that keeps comments, and what it reads of a text."""
+    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
     from ruamel.yaml.representer import RoundTripRepresenter
 
@@ -352,15 +441,7 @@ def _edit(path: Path, text: str, changes: Mapping[KeyName, Any]) -> str:
         raise _fault(path, "is not valid YAML, so no key was changed") from error
     if tree is not None and not isinstance(tree, dict):
         raise _fault(path, "holds no sections, so no key was changed")
-    target = CommentedMap() if tree is None else tree
-    for name, value in changes.items():
-        _set(path, target, tuple(name.split(".")) if isinstance(name, str) else name, value)
-    out = io.StringIO()
-    if target:
-        yaml.dump(target, out)
-    if tree is None and text.strip():  # comments alone: the reader gives nothing to hang them on
-        return text.rstrip("\n") + "\n\n" + out.getvalue()
-    return out.getvalue()
+    return yaml, tree
 
 
 def _indents(text: str) -> tuple[int, int, int]:

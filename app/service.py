@@ -63,7 +63,6 @@ from app.server.application import Front
 from app.server.caller import Access
 from app.server.dashboard import Dashboard, dashboard_routes
 from app.server.entries import exact_entries, pattern_entries
-from app.server.explain import explain_routes
 from app.server.front import FrontServer
 from app.server.guard import Grant, refuses_bind
 from app.server.health import render_account, render_providers
@@ -82,6 +81,7 @@ from app.server.quota import QuotaDesk, quota_routes
 from app.server.records import Records
 from app.server.registry import registry_routes
 from app.server.relay import relay_routes
+from app.server.routes import route_pages
 from app.server.rules import RuleDesk
 from app.server.services import ServiceDesk
 from app.server.sessions import Sessions
@@ -318,10 +318,11 @@ class Service:
         lines = LogLines()
         self._let_go = lines.install()
         self.live = Live(recent, self.overview.status, self.subscribe, lines)
+        settings = SettingsDesk(self, self.located.path)
         dashboard = Dashboard(
             self.sessions,
             self.live,
-            SettingsDesk(self, self.located.path),
+            settings,
             self.overview.models,
             self._show,
         )
@@ -352,7 +353,7 @@ class Service:
             *usage_routes(self, self.ledger, time.time),
             *self.records.routes(self),
             *key_routes(self, self.keys),
-            *explain_routes(self, lambda body: self.rules.explain(self.gateway, body)),
+            *route_pages(self, self, self.rules, settings),
             *model_routes(self, self.model_desk),
             *registry_routes(self, self.model_desk.public.document),
             *dashboard_routes(self, dashboard),

@@ -16,6 +16,7 @@ from app.gateway.route import ranking, tokens_of
 from app.providers.base import Provider
 from app.routing.catalog import Catalog
 from app.routing.plan import Plan, no_account_error
+from app.routing.rules import RuleSet
 from app.rulesets.loading import Routing, load_routing
 from app.server.explain import ExplainDesk, explain_call
 
@@ -36,7 +37,12 @@ class RuleDesk:
     _routing: Routing = field(default_factory=Routing)
 
     def load(
-        self, config: Config, accounts: Sequence[Account], problems: Sequence[ConfigProblem] = ()
+        self,
+        config: Config,
+        accounts: Sequence[Account],
+        problems: Sequence[ConfigProblem] = (),
+        *,
+        text: str | None = None,
     ) -> Routing:
         """Read the rules of settings and run the files of extensions; blocks for as long.
 
@@ -44,6 +50,7 @@ class RuleDesk:
             config: the settings.
             accounts: those of the settings.
             problems: what else is wrong with the settings.
+            text: of the settings; None: as the file has it.
 
         Raises:
             ConfigError: with all that is wrong.
@@ -53,7 +60,7 @@ class RuleDesk:
             accounts,
             Catalog(),
             self.providers,
-            text=read(self.located),
+            text=read(self.located) if text is None else text,
             file=str(self.located.path),
             complete=False,  # accounts of the vault come later
         )
@@ -80,8 +87,15 @@ class RuleDesk:
             "extensions": self._routing.extensions.health(),
         }
 
-    async def explain(self, gateway: Gateway, body: JsonObject) -> dict[str, Any]:
+    async def explain(
+        self, gateway: Gateway, body: JsonObject, rules: RuleSet | None = None
+    ) -> dict[str, Any]:
         """Answer ``POST /admin/route/explain``.
+
+        Args:
+            gateway: whose accounts and models are asked.
+            body: the question.
+            rules: those to go by; None: those in force.
 
         Raises:
             RequestError: the question is wrong.
@@ -92,7 +106,7 @@ class RuleDesk:
             return no_account_error(plan, now, True, gateway.clock)
 
         desk = ExplainDesk(
-            rules=lambda: gateway.rules,
+            rules=lambda: gateway.rules if rules is None else rules,
             accounts=gateway.roster.accounts,
             catalog=lambda: gateway.catalog,
             state_of=lambda account, model: gateway.state(account, model, now),

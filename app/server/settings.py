@@ -9,15 +9,16 @@ locked, so that one which is added to the model later is safe until somebody has
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from app.config import Config, json_schema, warnings
-from app.configfile import REMOVE, KeyName, edit_keys
+from app.configfile import REMOVE, KeyName, Located, edit_keys, read
 from app.errors import ConfigError, ConfigProblem, RequestError
+from app.paths import write_private
 from app.server.pages import Page
 
 __all__ = ["SettingsDesk", "SettingsSource", "is_editable", "settings_routes"]
@@ -166,12 +167,39 @@ class SettingsDesk:
             except ConfigError as error:
                 return {"changed": False, "problems": []}, error.problems
             except OSError as error:
-                raise RequestError(
-                    f"{self._path} cannot be written: {error.strerror or error}.",
-                    status=409,
-                    code="settings_unwritable",
-                ) from error
+                raise self._unwritable(error) from error
             return await self._source.reload(), ()
+
+    async def rewrite(self, change: Callable[[str], str]) -> dict[str, Any]:
+        """Write the file as ``change`` makes it of its text, and put it in force.
+
+        Returns:
+            What ``reload`` says.
+
+        Raises:
+            ConfigError: of ``change``, or the file cannot be read.
+            RequestError: 409 ``settings_unwritable``.
+        """
+
+        def write() -> None:
+            before = read(Located(self._path, "default"))
+            newline = "\r\n" if "\r\n" in before else "\n"
+            after = change(before.replace("\r\n", "\n"))
+            write_private(self._path, after.replace("\n", newline).encode())
+
+        async with self._writing:
+            try:
+                await asyncio.to_thread(write)
+            except OSError as error:
+                raise self._unwritable(error) from error
+            return await self._source.reload()
+
+    def _unwritable(self, error: OSError) -> RequestError:
+        return RequestError(
+            f"{self._path} cannot be written: {error.strerror or error}.",
+            status=409,
+            code="settings_unwritable",
+        )
 
 
 def _overrides(env: Mapping[str, str]) -> dict[str, str]:
