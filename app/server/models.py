@@ -132,6 +132,9 @@ def _row(
     reasoning = None if known is None else known.reasoning
     if profile.reasoning != "unknown":
         reasoning = profile.reasoning != "none"
+    told = (known is not None and known.tools is not None) or (
+        listed is not None and listed.tools is not None
+    )
     title = (listed.name if listed is not None else None) or facts.registry.title(upstream)
     return ModelRow(
         public,
@@ -146,7 +149,7 @@ def _row(
         tuple(sorted(reads)),
         () if known is None else tuple(sorted(known.output)),
         reasoning,
-        profile.tools,
+        profile.tools if told or not profile.tools else None,
         facts.rates(upstream),
         until,
     )
