@@ -112,7 +112,7 @@ class _Trier:
         models = find_models(chosen, self._served)  # type: ignore[arg-type]  # names of roles
         if any(row["id"] == DEMO_MODEL for row in self._served):
             yield self._ask(state, program, demo_models(state.agent, models))
-        if chosen.get("main") != DEMO_MODEL and (chosen or not state.agent.needs):
+        if chosen.get("main") != DEMO_MODEL and (chosen or state.connected):
             yield self._ask(state, program, models)
 
     def _ask(self, state: AgentState, program: Path | None, models: Models) -> Finding:

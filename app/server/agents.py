@@ -236,7 +236,7 @@ class AgentDesk:
         wanted = []
         if any(row.id == DEMO_MODEL for row in self._rows(demo=True)):
             wanted.append(demo_models(state.agent, models))
-        if models.get("main") != DEMO_MODEL and (models.roles or not state.agent.needs):
+        if models.get("main") != DEMO_MODEL and (models.roles or state.connected):
             wanted.append(models)
         ask = partial(self._try, state, program or Path(), limit_s)
         return [await _stoppable(partial(ask, one)) for one in wanted]

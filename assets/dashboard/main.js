@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { fill, h, inline, toast } from "./dom.js";
 import { accountsSection } from "./accounts.js";
+import { agentsSection } from "./agents.js";
 import { helpSection } from "./help.js";
 import { keysSection } from "./keys.js";
 import { logsSection } from "./logs.js";
@@ -13,7 +14,8 @@ import { welcomeSection } from "./welcome.js";
 
 const SECTIONS = [
   ["now", "Now", nowSection], ["accounts", "Accounts", accountsSection],
-  ["models", "Models", modelsSection], ["keys", "Keys", keysSection],
+  ["models", "Models", modelsSection], ["agents", "Agents", agentsSection],
+  ["keys", "Keys", keysSection],
   ["settings", "Settings", settingsSection], ["logs", "Logs", logsSection],
   ["help", "Help", helpSection],
 ];

@@ -15,7 +15,7 @@ from tests.server.running import SAY, Server
 
 pytestmark = [pytest.mark.gui, pytest.mark.gen_test(timeout=90)]
 
-SECTIONS = ("now", "accounts", "models", "keys", "settings", "logs", "help", "welcome")
+SECTIONS = ("now", "accounts", "models", "agents", "keys", "settings", "logs", "help", "welcome")
 TITLES = {"help": "The dashboard", "welcome": "One address for all your model accounts"}
 SETTINGS = """\
 # What the house needs.
@@ -174,6 +174,7 @@ async def test_first_request_streams_and_can_be_stopped(chromium, tmp_path):
         await show(page, "welcome")
         await page.press("Start")
         await page.until(chosen("Try the demo"))
+        await page.until("document.querySelector('.welcome select:not([aria-busy])')")
         await page.run(
             "const s = document.querySelector('.welcome select');"
             "s.append(new Option('demo-slow', 'demo-slow')); s.value = 'demo-slow'; return 1"
