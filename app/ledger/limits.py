@@ -42,9 +42,8 @@ class LimitUse:
     def sentence(self) -> str:
         """The use for people."""
         limit = self.limit
-        return (
-            f"{limit.show(self.used)} of {limit.show(limit.amount)} {_PERIOD_WORDS[limit.period]}"
-        )
+        used = limit.show(self.used) if limit.unit == "usd" else f"{self.used:,}"
+        return f"{used} of {limit.show(limit.amount)} {_PERIOD_WORDS[limit.period]}"
 
 
 def uses_of(record: KeyRecord, tally: Tally, day: int, now: float) -> tuple[LimitUse, ...]:

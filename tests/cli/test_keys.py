@@ -5,6 +5,10 @@ import msgspec
 import pytest
 
 from app.cli.keys import parse_expiry
+from app.ledger.row import row_of
+from app.store.database import Database
+from app.store.ledger import LedgerStore
+from tests.ledger.entries import entry
 
 NOW = datetime(2026, 3, 10, 12, 0).timestamp()  # noqa: DTZ001 - days are local ones
 
@@ -162,3 +166,120 @@ def test_database_that_cannot_be_reached_is_a_failure(dragoman, monkeypatch, tmp
     code, _, err = dragoman("keys", "list")
     assert code == 1
     assert err.startswith("error: Cannot open the database")
+
+
+TERMS = (
+    *("--provider", "openai", "--provider", "fake", "--model", "gpt-*", "--account", "fake/*"),
+    *("--limit", "60 requests/minute", "--limit", "$5/month"),
+    *("--default-model", "gpt-5", "--alias", "claude-*=gpt-5"),
+)
+BODY = {
+    "providers": ["openai", "fake"],
+    "models": ["gpt-*"],
+    "accounts": ["fake/*"],
+    "limits": ["60 requests/minute", "$5/month"],
+    "default_model": "gpt-5",
+    "aliases": {"claude-*": "gpt-5"},
+}
+
+
+def listed(dragoman):
+    return msgspec.json.decode(dragoman("keys", "list", "--json").out)
+
+
+def test_key_is_limited_changed_renamed_and_rotated_without_an_instance(dragoman):
+    made = dragoman("keys", "create", "--label", "ci", *TERMS)
+    assert made.code == 0
+    (record,) = listed(dragoman)
+    assert {name: record[name] for name in BODY if name != "limits"} == {
+        name: value for name, value in BODY.items() if name != "limits"
+    }
+    assert [one["limit"] for one in record["limits"]] == ["60 requests/minute", "$5.00/month"]
+    shown = dragoman("keys", "list").out
+    assert "0 of 60 requests in the last minute; $0.00 of $5.00 this month" in shown
+    assert "default gpt-5; claude-* = gpt-5" in shown
+    assert dragoman("keys", "edit", "ci", "--limit", "9/day", "--expires", "1d").code == 0
+    renamed = dragoman("keys", "rename", "ci", "build")
+    assert renamed.out == f"Key {record['id']} (build) is changed.\n"
+    rotated = dragoman("keys", "rotate", "build", "--keep", "1h")
+    assert rotated.out.startswith("dg-")
+    assert rotated.out != made.out
+    assert "taken until" in rotated.err
+    (changed,) = listed(dragoman)
+    assert (changed["id"], changed["label"], changed["models"]) == (
+        record["id"],
+        "build",
+        ["gpt-*"],
+    )
+    assert changed["expires_at"] == pytest.approx(time.time() + 86_400, abs=60)
+    assert changed["old_until"] == pytest.approx(time.time() + 3_600, abs=60)
+    assert [one["limit"] for one in changed["limits"]] == ["9 requests/day"]
+
+
+def test_word_none_takes_away(dragoman):
+    dragoman("keys", "create", "--label", "ci", "--expires", "1d", *TERMS)
+    names = ("--provider", "--model", "--account", "--limit", "--default-model", "--alias")
+    options = [word for name in (*names, "--expires") for word in (name, "none")]
+    assert dragoman("keys", "edit", "ci", *options).code == 0
+    (record,) = listed(dragoman)
+    assert record["limits"] == []
+    assert record["aliases"] == {}
+    for name in ("providers", "models", "accounts", "default_model", "expires_at"):
+        assert record[name] is None
+
+
+def test_use_of_a_key_is_shown_without_an_instance(dragoman, home):
+    dragoman("keys", "create", "--label", "ci", "--limit", "5/day", "--limit", "$1/month")
+    (record,) = listed(dragoman)
+    database = Database(None, home.data)
+    made = entry(key_id=record["id"], at=time.time(), cost=250_000)
+    LedgerStore(database).add([row_of(made)], [])
+    database.close()
+    assert "1 of 5 requests today; $0.25 of $1.00 this month" in dragoman("keys", "list").out
+
+
+def test_running_instance_changes_and_rotates(dragoman, fake):
+    fake.answers["POST /admin/keys"] = (201, {"key": "dg-secret", "record": RECORD})
+    fake.answers["POST /admin/keys/ci"] = {"record": RECORD}
+    fake.answers["POST /admin/keys/ci/rotate"] = {"key": "dg-new", "record": RECORD}
+    assert dragoman("keys", "create", "--label", "ci", *TERMS).code == 0
+    sent = msgspec.json.decode(fake.asked[-1][3])
+    assert sent == {"kind": "client", "label": "ci", "expires_at": None} | BODY
+    assert dragoman("keys", "edit", "ci", *TERMS).code == 0
+    assert msgspec.json.decode(fake.asked[-1][3]) == BODY
+    assert dragoman("keys", "rename", "ci", "build").code == 0
+    assert msgspec.json.decode(fake.asked[-1][3]) == {"label": "build"}
+    assert dragoman("keys", "rotate", "ci").out == "dg-new\n"
+    assert msgspec.json.decode(fake.asked[-1][3]) == {"keep_s": 0}
+    answer = msgspec.json.decode(dragoman("keys", "rotate", "ci", "--keep", "30m", "--json").out)
+    assert answer["key"] == "dg-new"
+    edited = dragoman("keys", "edit", "ci", "--model", "m", "--json").out
+    assert msgspec.json.decode(edited) == RECORD
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("create", "--limit", "many/day"),
+        ("create", "--alias", "x"),
+        ("create", "--relay", "a/b", "--limit", "5/day"),
+        ("edit", "ci"),
+        ("edit", "ci", "--expires", "yesterday"),
+        ("edit", "ci", "--alias", "=x"),
+        ("rotate", "ci", "--keep", "long"),
+        ("rename", "ci"),
+    ],
+)
+def test_wrong_terms_are_exit_code_two(dragoman, fake, words):
+    code, _, err = dragoman("keys", *words)
+    assert code == 2
+    assert err
+    assert fake.asked == []
+
+
+@pytest.mark.parametrize("words", [("edit", "--model", "m"), ("rename", "x"), ("rotate",)])
+def test_whole_key_is_no_name_for_a_change(dragoman, fake, words):
+    code, out, err = dragoman("keys", words[0], "dg-abcdefgh", *words[1:])
+    assert code == 1
+    assert "dg-abcdefgh" not in out + err
+    assert fake.asked == []

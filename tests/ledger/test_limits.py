@@ -2,7 +2,7 @@ import pytest
 
 from app.keys import KeyRecord, parse_limit
 from app.ledger.days import start_of
-from app.ledger.limits import limit_error, uses_of
+from app.ledger.limits import limit_error, shown_use, uses_of
 from app.ledger.tally import Amounts, Tally
 
 DAY = 20261121
@@ -51,7 +51,7 @@ def test_each_unit_is_limited_in_each_period(period, limit, under, at):
 def test_error_tells_key_use_and_when_it_goes_on():
     error = error_of(key("5 requests/minute"), used(requests=6))
     assert error.text == (
-        "The limit of the key 'laptop' is reached: 6 requests of 5 requests in the last minute. "
+        "The limit of the key 'laptop' is reached: 6 of 5 requests in the last minute. "
         "It can be used again in 51 s; `dragoman keys edit` changes its limits."
     )
     assert "again CLOCK;" in error_of(key("$1/month"), used(cost=10**6)).hint
@@ -64,3 +64,21 @@ def test_of_several_limits_the_one_that_lasts_longest_is_told():
 
 def test_key_without_limits_is_never_refused():
     assert error_of(key(), used(requests=10**9)) is None
+
+
+def test_use_is_shown_as_plain_values():
+    limited = key("5 requests/day", "$2/month")
+    requests, money = uses_of(limited, used(requests=3, cost=1_234_567), DAY, NOW)
+    assert shown_use(requests) == {
+        "limit": "5 requests/day",
+        "unit": "requests",
+        "per": "day",
+        "amount": 5.0,
+        "used": 3.0,
+        "reached": False,
+        "free_at": start_of(DAY + 1),
+        "text": "3 of 5 requests today",
+    }
+    shown = shown_use(money)
+    assert (shown["amount"], shown["used"]) == (2.0, 1.234567)
+    assert shown["text"] == "$1.234567 of $2.00 this month"

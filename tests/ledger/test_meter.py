@@ -98,7 +98,7 @@ def test_tokens_and_money_count_when_a_request_has_ended(clock):
     meter.admit(Asked("a"))
     meter.admit(Asked("b"))
     meter.note(entry("a", key_id="k1", cost=1_000))
-    assert "180 tokens of 180 tokens today" in refusal(meter).message
+    assert "180 of 180 tokens today" in refusal(meter).message
     meter.note(entry("b", key_id="k1", cost=1_000, worth=True))
     assert used(meter, "9 tokens/day", "$9/month") == [360, 2_000]
 

@@ -68,7 +68,7 @@ async def test_over_limit_is_429_with_the_time_to_wait_and_a_change_holds_at_onc
         refused = await server.post(CHAT, ASK, {"x-api-key": key})
         assert refused.status == 429
         assert refused.json["error"]["code"] == "key_limit_reached"
-        assert "1 request of 1 request today" in refused.json["error"]["message"]
+        assert "1 of 1 request today" in refused.json["error"]["message"]
         assert 0 < int(refused.header("retry-after")) <= 90_000
         assert refused.header("x-dragoman-route") == "attempts=0"
         edited = await admin(server, "/ci", {"limits": ["2 requests/day"]})
