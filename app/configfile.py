@@ -364,9 +364,9 @@ def part(path: Path, text: str, section: str, keys: Sequence[str]) -> str:
     found = (tree or {}).get(section)
     chosen = _empty()
     if isinstance(found, dict):
-        for key in keys:
-            if key in found:
-                chosen[key] = found[key]
+        for key in (key for key in found if key in keys):
+            chosen[key] = found[key]
+            _take_comments(chosen, found, key)
     out = io.StringIO()
     if chosen:
         yaml.dump(chosen, out)
@@ -400,13 +400,17 @@ def with_part(path: Path, text: str, section: str, keys: Sequence[str], wanted: 
             held.pop(key, None)
             continue
         held[key] = new[key]
-        # Comments right behind a key hang on the key, not on what it holds.
-        held.ca.items.pop(key, None)
-        if key in new.ca.items:
-            held.ca.items[key] = new.ca.items[key]
+        _take_comments(held, new, key)
     if not held:
         del target[section]
     return _written(yaml, text, tree, target)
+
+
+def _take_comments(tree: Any, other: Any, key: str) -> None:
+    """Take over the comments right behind a key: they hang on the key, not on what it holds."""
+    tree.ca.items.pop(key, None)
+    if key in other.ca.items:
+        tree.ca.items[key] = other.ca.items[key]
 
 
 def _empty() -> Any:

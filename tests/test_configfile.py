@@ -9,7 +9,17 @@ from pydantic import BaseModel
 
 from app import config as models
 from app.config import Account, Capability, Config, CredentialCommand, Pace, Pattern, Provider
-from app.configfile import REMOVE, Located, edit_keys, init_text, load_file, locate, read
+from app.configfile import (
+    REMOVE,
+    Located,
+    edit_keys,
+    init_text,
+    load_file,
+    locate,
+    part,
+    read,
+    with_part,
+)
 from app.configledger import Price
 from app.configrules import Action, Condition, Rule
 from app.configtext import load
@@ -374,3 +384,56 @@ async def test_valid_change_is_swapped_whole_and_an_invalid_one_keeps_the_old(io
         assert first.server.port == 1
     finally:
         watcher.close()
+
+
+# A part of the settings as a text of its own.
+
+PARTED = """\
+# top
+models:
+  default: x   # def
+  # before the rules
+  rules:
+    # the first
+    - name: a  # one
+      when: {model: b}
+      then: {model: c}
+  aliases: {f: g}
+  # last words
+ledger: {bodies: false}
+"""
+KEYS = ("aliases", "rules", "chains")
+
+
+def test_a_part_put_back_changes_nothing():
+    text = part(Path("f"), PARTED, "models", KEYS)
+    assert "# the first" in text
+    assert "default" not in text
+    assert with_part(Path("f"), PARTED, "models", KEYS, text) == PARTED
+
+
+def test_a_part_is_replaced_with_its_comments_and_the_rest_stays():
+    new = "rules:\n  # hello\n  - {name: z, then: {}}  # eol\n"
+    text = with_part(Path("f"), PARTED, "models", KEYS, new)
+    assert "# hello" in text
+    assert "# eol" in text
+    assert "# the first" not in text
+    assert "aliases" not in text
+    for kept in ("# top\n", "default: x   # def\n", "ledger: {bodies: false}\n"):
+        assert kept in text
+
+
+@pytest.mark.parametrize("before", ["", "# only words\n", "ledger: {bodies: false}\n", "models:\n"])
+def test_a_part_makes_its_section_and_takes_it_out_again(before):
+    with_it = with_part(Path("f"), before, "models", KEYS, "chains: {a: [b]}\n")
+    assert load(with_it, "f", {}).models.chains == {"a": ("b",)}
+    assert with_it.startswith(before.removesuffix("models:\n"))
+    without = with_part(Path("f"), with_it, "models", KEYS, "")
+    assert "chains" not in without
+    assert load(without, "f", {}) == load(before, "f", {})
+
+
+@pytest.mark.parametrize("wanted", ["extensions: [own.py]", "- a", "a: [", "default: x"])
+def test_a_part_with_other_keys_is_refused(wanted):
+    with pytest.raises(ConfigError):
+        with_part(Path("f"), PARTED, "models", KEYS, wanted)

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import msgspec
 
 from app.accounts.configured import configured_accounts
+from app.accounts.vault import Vault
 from app.canonical.parts import JsonObject
 from app.config import Config
 from app.configfile import Located, part, read, with_part
@@ -44,6 +45,7 @@ class RouteSource(Protocol):
     located: Located
     env: Mapping[str, str]
     gateway: Gateway
+    vault: Vault
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -145,7 +147,10 @@ class RouteDesk:
             whole = self._whole(read(source.located), text)
             config: Config = load(whole, file, source.env)
             accounts, problems = configured_accounts(config, source.env, file)
-            return self._rules.load(config, accounts, problems, text=whole), []
+            catalog = None
+            if source.vault.state.name == "open" or not source.vault.held_ids():
+                accounts, catalog = source.gateway.roster.accounts(), source.gateway.catalog
+            return self._rules.load(config, accounts, problems, text=whole, catalog=catalog), []
         except ConfigError as error:
             return None, [_shown(problem, text) for problem in error.problems]
 

@@ -43,14 +43,17 @@ class RuleDesk:
         problems: Sequence[ConfigProblem] = (),
         *,
         text: str | None = None,
+        catalog: Catalog | None = None,
     ) -> Routing:
         """Read the rules of settings and run the files of extensions; blocks for as long.
 
         Args:
             config: the settings.
-            accounts: those of the settings.
+            accounts: those that are known.
             problems: what else is wrong with the settings.
             text: of the settings; None: as the file has it.
+            catalog: what is known of models, where ``accounts`` are all there are; None: they are
+                those of the settings, and others may be in the vault.
 
         Raises:
             ConfigError: with all that is wrong.
@@ -58,11 +61,11 @@ class RuleDesk:
         routing = load_routing(
             config,
             accounts,
-            Catalog(),
+            Catalog() if catalog is None else catalog,
             self.providers,
             text=read(self.located) if text is None else text,
             file=str(self.located.path),
-            complete=False,  # accounts of the vault come later
+            complete=catalog is not None,
         )
         if problems or routing.problems:
             raise ConfigError([*problems, *routing.problems])
