@@ -27,7 +27,8 @@ def pytest_collection_modifyitems(items):
         if inspect.iscoroutinefunction(getattr(item, "obj", None)) and not item.get_closest_marker(
             "gen_test"
         ):
-            item.add_marker(pytest.mark.gen_test)
+            # pytest-tornado's five seconds are short on a busy machine, above all for new processes.
+            item.add_marker(pytest.mark.gen_test(timeout=60))
 
 
 @pytest.fixture
