@@ -54,7 +54,6 @@ PROFILE_PATH: Final = "/api/oauth/profile"
 USAGE_PATH: Final = "/api/oauth/usage"
 RENEW_LEAD_S: Final = 4 * 3600.0
 """CLIProxyAPI ``sdk/auth/claude.go`` (2026-08); access tokens last about 8 hours."""
-LONG_LIVED_MARK: Final = "sk-ant-oat"
 API_KEY_MARK: Final = "sk-ant-api"
 
 # --- what a call with an OAuth token needs -------------------------------------------------------
