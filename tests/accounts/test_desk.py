@@ -133,6 +133,21 @@ async def test_views_tell_what_there_is_to_know():
     await house.desk.close()
 
 
+async def test_view_tells_which_models_rest_and_what_a_person_has_to_do():
+    house = await opened(record())
+    house.roster.pause("web/web-1", "big", 60, "limit used up", START)
+    (view,) = house.desk.views()
+    (rest,) = view.resting
+    assert (view.state, rest.model, rest.state) == ("ready", "big", "cooling")
+    assert (rest.reason, rest.until, rest.since) == ("limit used up", START + 60, START)
+    house.wall.advance(61)
+    assert house.desk.view("web/web-1").resting == ()
+    assert house.desk.view("web/web-1").need == ""
+    house.desk.book.set_trouble("web/web-1", "not signed in any more.")
+    assert house.desk.view("web/web-1").need == "sign_in"
+    await house.desk.close()
+
+
 async def test_view_warns_of_what_is_wrong_although_it_serves():
     house = await opened(record(), steps=[refusal(), granted(2)])
     with pytest.raises(AppError):
