@@ -15,33 +15,10 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-port = int(sys.argv[1])
-manners = dict(word.partition(":")[::2] for word in sys.argv[2:])
-given = json.loads(sys.stdin.readline() or "{}")
-key = given.get("key", "")
-print("given", json.dumps(given, sort_keys=True), flush=True)
-
-
-def follow_life_line():
-    while sys.stdin.read(4096):
-        pass
-    os._exit(0)
-
-
-threading.Thread(target=follow_life_line, daemon=True).start()
-if "crash" in manners:
-    print("cannot go on", flush=True)
-    sys.exit(7)
-if "deaf" in manners:
-    signal.signal(signal.SIGTERM, lambda *_: print("I do not listen", flush=True))
-if "child" in manners:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    print("child", child.pid, flush=True)
-while "wait" in manners and not os.path.exists(manners["wait"]):
-    time.sleep(0.01)
-
-
 class Handler(BaseHTTPRequestHandler):
+    key = ""
+    manners: dict[str, str] = {}
+
     def log_message(self, *_):
         pass
 
@@ -54,13 +31,13 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def refused(self):
-        if key and self.headers.get("Authorization") != f"Bearer {key}":
+        if self.key and self.headers.get("Authorization") != f"Bearer {self.key}":
             self.reply(401, {"error": {"message": "Not authenticated"}})
             return True
         return False
 
     def do_GET(self):
-        if "sick" in manners and os.path.exists(manners["sick"]):
+        if "sick" in self.manners and os.path.exists(self.manners["sick"]):
             self.reply(500, {"error": {"message": "unwell"}})
         elif not self.refused():
             rows = [
@@ -98,5 +75,38 @@ class Handler(BaseHTTPRequestHandler):
         )
 
 
-print("listening", flush=True)
-ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+
+def serve(port, key, manners):
+    Handler.key, Handler.manners = key, manners
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    print("listening", flush=True)
+    server.serve_forever()
+
+
+def main():
+    port = int(sys.argv[1])
+    manners = dict(word.partition(":")[::2] for word in sys.argv[2:])
+    given = json.loads(sys.stdin.readline() or "{}")
+    print("given", json.dumps(given, sort_keys=True), flush=True)
+    threading.Thread(target=follow_life_line, daemon=True).start()
+    if "crash" in manners:
+        print("cannot go on", flush=True)
+        sys.exit(7)
+    if "deaf" in manners:
+        signal.signal(signal.SIGTERM, lambda *_: print("I do not listen", flush=True))
+    if "child" in manners:
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        print("child", child.pid, flush=True)
+    while "wait" in manners and not os.path.exists(manners["wait"]):
+        time.sleep(0.01)
+    serve(port, given.get("key", ""), manners)
+
+
+def follow_life_line():
+    while sys.stdin.read(4096):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
