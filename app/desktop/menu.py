@@ -128,7 +128,7 @@ def build_menu(status: Status, offer: Offer) -> tuple[Entry, ...]:
     """Return the menu for a status."""
     groups = (
         [Item(describe_line(status)), *_problems(status, offer)],
-        [*_accounts(status, offer), *_models(status, offer)],
+        [*_accounts(status, offer), *_models(status, offer), *_budgets(status, offer)],
         _everyday(status, offer),
         _settings(offer),
         [
@@ -316,6 +316,26 @@ def _default_model(status: Status, models: Sequence[ModelStatus], offer: Offer) 
     if len(models) > len(names):
         items.extend(_click(offer, "More…", "dashboard", "models"))
     return Item("Default model", children=tuple(items))
+
+
+# Budgets
+
+
+def _budgets(status: Status, offer: Offer) -> Iterator[Entry]:
+    if not status.budgets:
+        return
+    lines: list[Entry] = []
+    for budget in status.budgets:
+        lines.append(Item(short(budget.text.removeprefix("Budget ").rstrip("."))))
+        if budget.level == "stop":
+            lines.append(Item(short(f"Calls are refused until {offer.moment(budget.resets_at)}")))
+    worst = max(budget.used_percent for budget in status.budgets)
+    text = "Budgets (used up)" if _stopped(status) else f"Budgets ({worst} % used)"
+    yield Item(text, children=_capped(lines, offer, "settings"))
+
+
+def _stopped(status: Status) -> bool:
+    return any(budget.level == "stop" for budget in status.budgets)
 
 
 # The rest

@@ -3,7 +3,7 @@
 ``decide`` is pure. It compares two snapshots, so that a notification comes when something happens
 and not while it lasts; what could flicker (a window that is nearly used up) is also remembered by
 key until it ends. What the user did a moment ago, the user knows: accounts in ``acted`` are
-quiet. Nothing is said of the first snapshot but what waits for a person.
+quiet. Nothing is said of the first snapshot but what waits for a person, and of budgets.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from app.desktop.menu import Action
-from app.gateway.status import AccountStatus, Status, WindowStatus
+from app.gateway.status import AccountStatus, BudgetStatus, Status, WindowStatus
 
 __all__ = ["KINDS", "Kind", "Notice", "Notifier", "decide"]
 
 _log = logging.getLogger("dragoman.desktop")
 
-Kind: TypeAlias = Literal["sign_in", "spent", "back", "low", "config", "code", "answer"]
+Kind: TypeAlias = Literal["sign_in", "spent", "back", "low", "budget", "config", "code", "answer"]
 
 KINDS: dict[Kind, str] = {
     "sign_in": "Sign-in needed",
     "spent": "Account used up",
     "back": "Account back",
     "low": "Account nearly used up",
+    "budget": "Budget nearly used up, or used up",
     "config": "Settings refused",
     "code": "Code to type",
 }
@@ -71,11 +72,21 @@ def decide(
     """
     old = {} if before is None else {account.id: account for account in before.accounts}
     found: list[Notice] = []
+    stopped = {
+        budget.provider
+        for status in (before, after)
+        if status is not None
+        for budget in status.budgets
+        if budget.level == "stop" and budget.provider
+    }
     for account in after.accounts:
         known = old.get(account.id)
         if account.id in acted or account.paused or account.health == "disabled":
             continue
+        if account.provider in stopped:
+            continue  # the budget says it
         found.extend(_about_account(known, account, after, now, moment))
+    found.extend(_about_budgets(after, moment))
     found.extend(_about_settings(before, after))
     found.extend(_about_codes(after))
     fresh = [notice for notice in found if notice.key not in told]
@@ -138,6 +149,23 @@ def _about_account(
                 )
 
 
+def _about_budgets(after: Status, moment: Callable[[float], str]) -> Iterator[Notice]:
+    """Tell of each level once while it lasts; ``told`` knows which were."""
+    for budget in after.budgets:
+        if budget.level == "ok":
+            continue
+        stopped = budget.level == "stop"
+        ends = f" Calls are refused until {moment(budget.resets_at)}." if stopped else ""
+        yield Notice(
+            "budget",
+            _budget_key(budget, budget.level),
+            f"Budget {budget.name} is {'used up' if stopped else 'nearly used up'}",
+            f"{budget.text}{ends}",
+            Action("dashboard", "settings"),
+            "Show settings",
+        )
+
+
 def _about_settings(before: Status | None, after: Status) -> Iterator[Notice]:
     if after.problems and (before is None or before.problems != after.problems):
         more = len(after.problems) - 1
@@ -170,6 +198,9 @@ def _lasting_keys(after: Status, now: float) -> set[str]:
     keys = {_code_key(pending.id, pending.user_code) for pending in after.sign_ins}
     if after.problems:
         keys.add(_config_key(after))
+    for budget in after.budgets:
+        if budget.level != "ok":
+            keys.update((_budget_key(budget, "warn"), _budget_key(budget, budget.level)))
     for account in after.accounts:
         if account.needs_sign_in:
             keys.add(_sign_in_key(account))
@@ -212,6 +243,10 @@ def _sign_in_key(account: AccountStatus) -> str:
 
 def _low_key(account: AccountStatus, window: WindowStatus) -> str:
     return f"low {account.id} {window.name}"
+
+
+def _budget_key(budget: BudgetStatus, level: str) -> str:
+    return f"budget {budget.name} {level}"
 
 
 def _config_key(status: Status) -> str:

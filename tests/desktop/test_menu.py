@@ -12,6 +12,7 @@ from app.desktop.menu import (
     describe_line,
     short,
 )
+from app.gateway.status import BudgetStatus
 from tests.desktop import statuses
 
 ALL = Offer(
@@ -266,3 +267,24 @@ def test_window_that_is_exhausted_is_used_up_whatever_it_says():
 def test_only_the_dashboard_is_the_default():
     defaults = [item.text for item in items(build_menu(statuses.full(), ALL)) if item.default]
     assert defaults == ["Open dashboard"]
+
+
+def test_budgets_are_shown_with_what_is_used_and_what_follows():
+    def budget(level, percent):
+        text = f"Budget work: $5.00 of $10.00 used today ({percent}%)."
+        return BudgetStatus("work", text, level, percent, 9.0)
+
+    menu = build_menu(statuses.status(budgets=(budget("warn", 90), budget("ok", 5))), ALL)
+    assert texts(find(menu, "Budgets (90 % used)").children) == [
+        "work: $5.00 of $10.00 used today (90%)",
+        "work: $5.00 of $10.00 used today (5%)",
+    ]
+    menu = build_menu(statuses.status(budgets=(budget("stop", 100),)), ALL)
+    assert texts(find(menu, "Budgets (used up)").children) == [
+        "work: $5.00 of $10.00 used today (100%)",
+        "Calls are refused until 9:00",
+    ]
+
+
+def test_without_budgets_there_is_no_word_of_them():
+    assert not any("udget" in text for text in texts(build_menu(statuses.full(), ALL)))

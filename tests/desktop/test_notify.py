@@ -2,6 +2,7 @@ import pytest
 
 from app.desktop.menu import Action
 from app.desktop.notify import KINDS, Notice, Notifier, decide
+from app.gateway.status import BudgetStatus
 from tests.desktop import statuses
 
 NOW = 1_000.0
@@ -51,6 +52,39 @@ def test_sign_in_needed_again_is_told_again():
     _, told = after(having(READY), having(ENDED))
     _, told = after(having(ENDED), having(READY), told)
     assert [n.kind for n in notices(having(READY), having(ENDED), told)] == ["sign_in"]
+
+
+def budget(level, **changes):
+    text = {"ok": "$1.00", "warn": "$8.00", "stop": "$10.00"}[level]
+    fields = {"used_percent": 80, "resets_at": 9_999.0} | changes
+    return BudgetStatus("work", f"Budget work: {text} of $10.00 used today.", level, **fields)
+
+
+def test_budget_is_told_at_its_warn_and_at_its_stop_level_once_each():
+    states = [having(budgets=(budget(level),)) for level in ("ok", "warn", "warn", "stop", "stop")]
+    told, said, before = frozenset(), [], None
+    for state in states:
+        found, told = after(before, state, told)
+        said += found
+        before = state
+    warn, stop = said
+    assert (warn.kind, stop.kind) == ("budget", "budget")
+    assert warn.title == "Budget work is nearly used up"
+    assert warn.text == "Budget work: $8.00 of $10.00 used today."
+    assert stop.title == "Budget work is used up"
+    assert stop.text == ("Budget work: $10.00 of $10.00 used today. Calls are refused until 9999.")
+    assert stop.action == Action("dashboard", "settings")
+    anew, told = after(before, states[0], told)
+    assert anew == []
+    assert [n.title for n in notices(states[0], states[1], told)] == [warn.title]
+
+
+def test_stopped_budget_speaks_for_the_accounts_of_its_provider():
+    open_, stopped = (budget(level, provider="chatgpt") for level in ("ok", "stop"))
+    resting = statuses.account(health="cooling", until=9_999.0)
+    before, then = having(READY, budgets=(open_,)), having(resting, budgets=(stopped,))
+    assert [n.kind for n in notices(before, then)] == ["budget"]
+    assert notices(then, before, frozenset({"budget work stop"})) == []
 
 
 def test_spent_account_names_what_took_over():
@@ -127,7 +161,7 @@ def test_what_is_remembered_ends_with_what_it_was_about():
 
 
 def test_every_kind_but_answers_has_a_switch():
-    assert set(KINDS) == {"sign_in", "spent", "back", "low", "config", "code"}
+    assert set(KINDS) == {"sign_in", "spent", "back", "low", "budget", "config", "code"}
 
 
 class Sender:
