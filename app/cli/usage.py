@@ -43,17 +43,35 @@ def usage(
     until: Annotated[
         str | None, typer.Option("--until", help="The same; a day is included.  [default: now]")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Only this model, as its service calls it.")
+    ] = None,
+    provider: Annotated[str | None, typer.Option("--provider", help="Only this provider.")] = None,
+    account: Annotated[
+        str | None, typer.Option("--account", help="Only this account: provider/label.")
+    ] = None,
+    agent: Annotated[str | None, typer.Option("--agent", help="Only this program.")] = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", help="Only calls with this key: its id or label; '' for none."),
+    ] = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Show requests, tokens and costs."""
     if as_json and as_csv:
         raise typer.BadParameter("One form at a time: --json or --csv.")
-    fields = {"by": by}
-    if since is not None:
-        fields["since"] = since
-    if until is not None:
-        fields["until"] = until
+    wishes = {
+        "by": by,
+        "since": since,
+        "until": until,
+        "model": model,
+        "provider": provider,
+        "account": account,
+        "agent": agent,
+        "key": key,
+    }
+    fields = {name: value for name, value in wishes.items() if value is not None}
     answer = _ask(fields)
     if as_json:
         show_json(answer)
@@ -75,15 +93,16 @@ def _ask(fields: Mapping[str, str]) -> dict[str, Any]:
         raise typer.BadParameter(error.message.replace("`", "")) from None
     record = find_running(places())
     if record is None:
-        return _read_here(query)
+        return _read_here(fields, query)
     found: dict[str, Any] = client_of(record).get(f"/admin/usage?{urlencode(fields)}")
     return found
 
 
-def _read_here(query: UsageQuery) -> dict[str, Any]:
+def _read_here(fields: Mapping[str, str], query: UsageQuery) -> dict[str, Any]:
     """Return what ``/admin/usage`` would answer."""
     from app.configfile import load_file, locate
     from app.ledger.ledger import usage_report
+    from app.ledger.query import usage_query, with_key_id
     from app.ledger.report import report_json
     from app.store.database import Database
     from app.store.keys import Keys
@@ -101,9 +120,11 @@ def _read_here(query: UsageQuery) -> dict[str, Any]:
     try:
         database.migrate()
         labels = None
-        if query.by == "key":
+        if query.by == "key" or query.only.get("key_id"):
             labels = {record.id: record.label for record in Keys(database).list()}
-        return report_json(usage_report(LedgerStore(database), query), labels)
+            query = usage_query(with_key_id(fields, labels), time.time())
+        shown = labels if query.by == "key" else None
+        return report_json(usage_report(LedgerStore(database), query), shown)
     finally:
         database.close()
 

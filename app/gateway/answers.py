@@ -91,13 +91,23 @@ def key_of(work: Work) -> str:
         str(work.peek.stream),
         first.account.provider.id,
         first.model,
-        repr(replace(request, user=None)),
+        repr(_plain(request)),
     )
     digest = hashlib.sha256()
     for part in parts:
         raw = part.encode("utf-8", "surrogatepass")
         digest.update(len(raw).to_bytes(8, "big") + raw)
     return digest.hexdigest()
+
+
+def _plain(request: ChatRequest) -> ChatRequest:
+    """Return a request without what says nothing of the answer, and 0 for 0.0."""
+    return replace(
+        request,
+        user=None,
+        temperature=None if request.temperature is None else float(request.temperature),
+        top_p=None if request.top_p is None else float(request.top_p),
+    )
 
 
 class Answers:

@@ -12,7 +12,14 @@ from app.errors import RequestError
 from app.ledger.days import date_of, day_after, day_of, hour_of, start_of
 from app.ledger.report import By
 
-__all__ = ["HOURS_KEPT", "ListQuery", "UsageQuery", "list_query", "usage_query"]
+__all__ = [
+    "HOURS_KEPT",
+    "ListQuery",
+    "UsageQuery",
+    "list_query",
+    "usage_query",
+    "with_key_id",
+]
 
 HOURS_KEPT: Final = 35 * 24
 """Sums by the hour are for looking at some days closely; a month of them is kept."""
@@ -106,6 +113,27 @@ def usage_query(fields: Mapping[str, str], now: float) -> UsageQuery:
     return UsageQuery(
         cast(By, by), "day", first, last, start_of(first), start_of(day_after(last)), only
     )
+
+
+def with_key_id(fields: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, str]:
+    """Return a query's fields with the id of the key that they name by its label.
+
+    Args:
+        fields: of ``usage_query`` or ``list_query``.
+        labels: of all keys, by id.
+
+    Raises:
+        RequestError: several keys have that label.
+    """
+    named = fields.get("key", "")
+    if not named or named in labels:
+        return dict(fields)
+    found = [name for name, label in labels.items() if label == named]
+    if len(found) > 1:
+        raise RequestError(
+            f"{len(found)} keys are called {named[:100]!r}; name one by its id.", param="key"
+        )
+    return {**fields, "key": found[0]} if found else dict(fields)
 
 
 def list_query(fields: Mapping[str, str], now: float) -> ListQuery:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from app.errors import AppError, RequestError
 from app.ledger.budget import Standing
-from app.ledger.query import ListQuery, UsageQuery, list_query, usage_query
+from app.ledger.query import ListQuery, UsageQuery, list_query, usage_query, with_key_id
 from app.ledger.report import Report, render_csv, report_json
 from app.ledger.writer import WriterState
 from app.server.pages import Page
@@ -68,6 +68,18 @@ class _LedgerPage(Page):
         """Ask the database in a thread."""
         return await asyncio.to_thread(question)
 
+    async def labels(self) -> dict[str, str]:
+        """Return the keys' names for people by their ids; nothing where they cannot be read."""
+        try:
+            return {record.id: record.label for record in await self.control.list_keys()}
+        except AppError:  # ids say enough
+            return {}
+
+    async def with_key(self) -> dict[str, str]:
+        """Return the query's fields; a key may be named by its label."""
+        fields = self.fields()
+        return with_key_id(fields, await self.labels()) if fields.get("key") else fields
+
     def trouble(self) -> dict[str, str]:
         """Return what keeps the answer from being the whole truth."""
         sentence = self.ledger.state.sentence
@@ -76,13 +88,13 @@ class _LedgerPage(Page):
 
 class _Usage(_LedgerPage):
     async def get(self) -> None:
-        fields = self.fields()
+        fields = await self.with_key()
         query = usage_query(fields, self.now())
         form = fields.get("format", "json")
         if form not in ("json", "csv"):
             raise RequestError("`format` is json or csv.", param="format")
         report = await self.ask(partial(self.ledger.usage, query))
-        answer = report_json(report, await self._labels() if query.by == "key" else None)
+        answer = report_json(report, await self.labels() if query.by == "key" else None)
         if form == "csv":
             name = f"dragoman-usage-by-{query.by}.csv"
             self.set_header("Content-Type", "text/csv; charset=utf-8")
@@ -91,16 +103,10 @@ class _Usage(_LedgerPage):
             return
         self.send_json(answer | self.trouble())
 
-    async def _labels(self) -> dict[str, str]:
-        try:
-            return {record.id: record.label for record in await self.control.list_keys()}
-        except AppError:  # ids say enough
-            return {}
-
 
 class _Requests(_LedgerPage):
     async def get(self) -> None:
-        query = list_query(self.fields(), self.now())
+        query = list_query(await self.with_key(), self.now())
         self.send_json(await self.ask(partial(self.ledger.page, query)) | self.trouble())
 
 
