@@ -79,7 +79,7 @@ export function welcomeSection(app) {
 
   async function request() {
     heading.textContent = "Send a first request";
-    const models = h("select", {}, h("option", { value: DEMO }, DEMO));
+    const models = h("select", { "aria-busy": "true" }, h("option", { value: DEMO }, DEMO));
     const choice = field("Model", models);
     const prompt = field("What to ask", h("textarea", { rows: "2" }, "Say hello in one short sentence."));
     const answer = h("div", { class: "answer", role: "log", "aria-live": "polite", tabindex: "0", "aria-label": "Answer" });
@@ -127,6 +127,7 @@ export function welcomeSection(app) {
     } catch (error) {
       if (error.status !== 401) choice.fail(error.message);
     }
+    models.removeAttribute("aria-busy");
   }
 
   function agents() {
