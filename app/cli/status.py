@@ -50,6 +50,7 @@ def status(as_json: JsonOption = False) -> None:
         f"(process {record.pid}, for {render_span(health['uptime_s'])}): {health['state']}."
     )
     _show_accounts(health)
+    _show_budgets(health.get("budgets", []))
     _show_agents(agents, url, trouble)
     _show_config(health["config"])
     if health.get("keys", "ready") != "ready":
@@ -101,6 +102,16 @@ def _agents() -> tuple[tuple[AgentState, ...], str]:
         return connected(connections()), ""
     except AppError as error:
         return (), error.text
+
+
+def _show_budgets(budgets: Sequence[dict[str, Any]]) -> None:
+    now = time.time()
+    if budgets:
+        say()
+    for budget in budgets:
+        stopped = budget["level"] == "stop"
+        again = f" Calls are refused; new in {render_span(budget['resets_at'] - now)}."
+        say(f"{budget['text']}{again if stopped else ''}")
 
 
 def _show_agents(agents: Sequence[AgentState], url: str, trouble: str) -> None:

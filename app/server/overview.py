@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from app import __version__
@@ -24,8 +25,8 @@ from app.gateway.status import (
 )
 from app.providers.base import Provider
 from app.server.dashboard import model_table
-from app.server.spending import Spending
 from app.server.services import ServiceDesk
+from app.server.spending import Spending
 from app.server.vitals import (
     Vital,
     WholeStatus,
@@ -51,12 +52,12 @@ class Rooms(Protocol):
     gateway: Gateway
     port: int
     problems: tuple[str, ...]
-    spending: Spending
     relay: Relay
     helpers: ServiceDesk
     started_at: float
     windows: Callable[[], Iterable[tuple[str, int, float, str]]]
     """Name, process, opened at and state of each open window."""
+    spending: Spending
 
     @property
     def providers(self) -> Mapping[str, Provider]:
@@ -125,7 +126,11 @@ class Overview:
         paused = rooms.gateway.paused
         return (
             of_router(
-                "paused" if paused else "ready", paused, rooms.started_at, self._gauge.of(here), here
+                "paused" if paused else "ready",
+                paused,
+                rooms.started_at,
+                self._gauge.of(here),
+                here,
             ),
             *(of_page(page) for page in rooms.relay.pages()),
             *(of_service(view) for view in rooms.helpers.services.views()),
@@ -147,6 +152,7 @@ class Overview:
         return {
             "parts": [render_vital(one, now) for one in shown],
             "processes": count_processes(vitals),
+            "budgets": [asdict(one) for one in self._rooms.spending.statuses() if in_full],
         }
 
     def models(self) -> list[dict[str, Any]]:

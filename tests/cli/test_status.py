@@ -144,3 +144,16 @@ def test_agents_that_nothing_answers_are_named(user, fake, dragoman):
     assert code == 3
     assert "Claude Code points here" in err
     assert "dragoman disconnect --all" in err
+
+
+def test_budgets_are_shown_with_what_follows(dragoman, fake):
+    stopped = {
+        "text": "Budget all: $5.00 of $5.00 used today (100%).",
+        "level": "stop",
+        "resets_at": time.time() + 7_200.4,
+    }
+    warned = {"text": "Budget ci: 8 of 10 tokens used today (80%).", "level": "warn"}
+    fake.answers["GET /v1/health"] = HEALTH | {"budgets": [stopped, warned | {"resets_at": 0.0}]}
+    lines = dragoman("status").out.splitlines()
+    assert f"{stopped['text']} Calls are refused; new in 2 h." in lines
+    assert warned["text"] in lines

@@ -126,3 +126,17 @@ async def test_sign_in_that_cannot_be_read_is_needed_anew_only_where_it_is_lost(
         await desk.open()
         (account,) = server.service.overview.status().accounts
         assert account.needs_sign_in is needed
+
+
+async def test_budgets_are_told_but_not_to_keys(tmp_path):
+    text = "ledger: {budgets: [{name: all, tokens: 1000000}]}\n"
+    async with running(tmp_path, text) as server:
+        (budget,) = server.service.overview.status().budgets
+        assert (budget.level, budget.text) == (
+            "ok",
+            "Budget all: 0 of 1,000,000 tokens used this month (0%).",
+        )
+        (told,) = (await server.get("/v1/health")).json["budgets"]
+        assert (told["name"], told["level"], told["text"]) == ("all", "ok", budget.text)
+        _, key = await server.key(label="k")
+        assert (await server.get("/v1/health", {"x-api-key": key})).json["budgets"] == []
