@@ -186,9 +186,9 @@ class Services:
         one.runner.start()
 
     async def _end(self, one: _Managed) -> None:
-        runner, one.runner = one.runner, None
-        if runner is not None:
-            await runner.stop()
+        if one.runner is not None:
+            await one.runner.stop()
+            one.runner = None
 
     # --- what people do ----------------------------------------------------------------------------
 

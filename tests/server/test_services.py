@@ -31,7 +31,7 @@ async def look(server, name="webai"):
     return (await server.get(f"/admin/services/{name}", control(server))).json
 
 
-async def until(server, wanted):
+async def until(server, wanted, limit_s=30):
     """Wait until WebAI is as wanted, and its models are known when it is ready."""
     changed = asyncio.Event()
     leave = server.service.subscribe(changed.set)
@@ -41,7 +41,7 @@ async def until(server, wanted):
             view = server.service.helpers.services.view("webai")
             if wanted(view):
                 return view
-            await asyncio.wait_for(changed.wait(), 30)
+            await asyncio.wait_for(changed.wait(), limit_s)
     finally:
         leave()
 

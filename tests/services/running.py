@@ -76,7 +76,13 @@ class Watched:
             await asyncio.wait_for(self._changed.wait(), 30)
 
     def log(self):
-        return self.journal.file.read_text("utf-8")
+        return self.journal.file.read_text("utf-8") if self.journal.file.exists() else ""
+
+
+async def reached(condition):
+    """Wait for what nobody tells."""
+    while not condition():  # noqa: ASYNC110 - there is no event of it
+        await asyncio.sleep(0.001)
 
 
 def lives(pid):

@@ -15,9 +15,15 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+
+def say(*words):
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
 class Handler(BaseHTTPRequestHandler):
     key = ""
-    manners: dict[str, str] = {}
+    manners = frozenset()
 
     def log_message(self, *_):
         pass
@@ -75,11 +81,10 @@ class Handler(BaseHTTPRequestHandler):
         )
 
 
-
 def serve(port, key, manners):
     Handler.key, Handler.manners = key, manners
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    print("listening", flush=True)
+    say("listening")
     server.serve_forever()
 
 
@@ -87,16 +92,16 @@ def main():
     port = int(sys.argv[1])
     manners = dict(word.partition(":")[::2] for word in sys.argv[2:])
     given = json.loads(sys.stdin.readline() or "{}")
-    print("given", json.dumps(given, sort_keys=True), flush=True)
+    say("given", json.dumps(given, sort_keys=True))
     threading.Thread(target=follow_life_line, daemon=True).start()
     if "crash" in manners:
-        print("cannot go on", flush=True)
+        say("cannot go on")
         sys.exit(7)
     if "deaf" in manners:
-        signal.signal(signal.SIGTERM, lambda *_: print("I do not listen", flush=True))
+        signal.signal(signal.SIGTERM, lambda *_: say("I do not listen"))
     if "child" in manners:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        print("child", child.pid, flush=True)
+        say("child", child.pid)
     while "wait" in manners and not os.path.exists(manners["wait"]):
         time.sleep(0.01)
     serve(port, given.get("key", ""), manners)

@@ -51,7 +51,9 @@ async def test_one_that_does_not_read_its_first_line_does_no_harm(tmp_path):
 
 async def test_stopping_twice_does_no_harm(tmp_path):
     journal = Journal(tmp_path / "log")
-    child = await children.start(python("import time; time.sleep(600)"), tmp_path, ENV, b"", journal)
+    child = await children.start(
+        python("import time; time.sleep(600)"), tmp_path, ENV, b"", journal
+    )
     assert await child.wait(0.0) is False
     await child.stop(5.0)
     await child.stop(5.0)

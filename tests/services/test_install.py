@@ -80,7 +80,9 @@ async def test_stamp_is_written_last_and_a_broken_environment_is_made_anew(made,
     make = "import os, sys; os.mkdir(sys.argv[1]); print(os.environ['PIP_X'])"
     script[:] = [make, "raise SystemExit('no network')"]
     assert installer.installed == ""
-    with pytest.raises(AppError, match="Installing failed. It ended with exit code 1: no network"):
+    with pytest.raises(
+        AppError, match=r"Installing failed\. It ended with exit code 1: no network"
+    ):
         await installer.install()
     assert installer.installed == ""
     script[:] = [make]
@@ -100,7 +102,7 @@ async def test_environment_of_another_lock_counts_as_none(made):
 
 async def test_missing_python_is_told(made, monkeypatch):
     monkeypatch.setattr(install, "find_python", lambda: None)
-    with pytest.raises(AppError, match="no Python 3.11 or newer"):
+    with pytest.raises(AppError, match=r"no Python 3\.11 or newer"):
         await made[0].install()
 
 

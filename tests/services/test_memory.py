@@ -34,7 +34,9 @@ def test_own_memory_is_told_without_that_of_children():
 
 @linux
 def test_family_of_a_process_is_found_and_measured():
-    text = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=0)"
+    text = (
+        "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=0)"
+    )
     parent = subprocess.Popen(
         [sys.executable, "-c", f"{text}; print(p.pid, flush=True); p.wait()"],
         stdin=subprocess.PIPE,

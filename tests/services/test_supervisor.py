@@ -1,6 +1,5 @@
 """Real processes, ended in every way."""
 
-import asyncio
 import os
 import re
 import signal
@@ -8,7 +7,7 @@ import socket
 from pathlib import Path
 
 from app.services.definition import Restart
-from tests.services.running import Watched, lives, stand_in
+from tests.services.running import Watched, lives, reached, stand_in
 
 
 def printed_pid(watched):
@@ -45,8 +44,7 @@ async def test_what_a_killed_program_had_started_ends_with_it(tmp_path):
         grandchild, seen = printed_pid(watched), len(watched.states)
         os.kill(watched.supervisor.pid, signal.SIGKILL)
         await watched.until("ready", seen)
-        while lives(grandchild) and not is_zombie(grandchild):
-            await asyncio.sleep(0)
+        await reached(lambda: not lives(grandchild) or is_zombie(grandchild))
 
 
 def is_zombie(pid):
@@ -93,8 +91,7 @@ async def test_port_of_another_program_is_left_to_it(tmp_path):
 async def test_slow_start_is_waited_for(tmp_path):
     gate = tmp_path / "gate"
     async with Watched(tmp_path, stand_in(tmp_path, f"wait:{gate}")) as watched:
-        while "given" not in (watched.log() if watched.journal.file.exists() else ""):
-            await asyncio.sleep(0)
+        await reached(lambda: "given" in watched.log())
         assert watched.supervisor.state == "starting"
         gate.touch()
         await watched.until("ready")
@@ -161,13 +158,7 @@ async def test_program_that_is_not_there_is_told(tmp_path):
 async def test_stop_while_it_starts_leaves_nothing(tmp_path):
     gate = tmp_path / "gate"
     async with Watched(tmp_path, stand_in(tmp_path, f"wait:{gate}")) as watched:
-        while watched.supervisor.pid is None:
-            await asyncio.sleep(0)
+        await reached(lambda: watched.supervisor.pid is not None)
         pid = watched.supervisor.pid
         await watched.supervisor.stop()
         assert not lives(pid)
-
-
-def test_time_between_starts_doubles_up_to_a_limit():
-    restart = Restart(first_s=1.0, longest_s=5.0, most=6)
-    assert [restart.delay_s(n) for n in range(1, 7)] == [1.0, 2.0, 4.0, 5.0, 5.0, None]
