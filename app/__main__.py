@@ -58,6 +58,7 @@ def _tray() -> int:
     from app.desktop import start
 
     def serve(ready: Callable[[str], None], attach: Callable[[Program], None]) -> int:
+        from app.desktop.agents import agent_commands
         from app.desktop.proxy import Proxy
         from app.service import ServeOptions
         from app.serving import serve as serve_service
@@ -65,7 +66,9 @@ def _tray() -> int:
         return serve_service(
             ServeOptions(),
             ready=ready,
-            attach=lambda running: attach(Proxy(running, running.subscribe)),
+            attach=lambda running: attach(
+                Proxy(running, running.subscribe, agent_commands(running))
+            ),
         )
 
     return tray.run(start, serve)

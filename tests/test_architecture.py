@@ -64,6 +64,7 @@ PURE = (
     "app/dialects/",
     "app/providers/",
     "app/routing/",
+    "app/desktop/agentsmenu.py",
     "app/desktop/menu.py",
     "app/gateway/status.py",
     "app/ledger/report.py",

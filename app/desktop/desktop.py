@@ -22,6 +22,7 @@ import msgspec
 from app import __version__
 from app.desktop import autostart, preferences
 from app.desktop.about import find_commit
+from app.desktop.agentsmenu import AgentLine, read_agents, with_agents
 from app.desktop.bridge import Bridge
 from app.desktop.clipboard import Copier
 from app.desktop.folders import Folders
@@ -42,6 +43,8 @@ _ACTED_S = 15.0
 """What happens to an account this soon after a click on it is no news."""
 _SWITCH_S = 60.0
 """The system's own switch for starting at sign-in is looked at this often, when something shows."""
+_AGENTS_S = 60.0
+"""Agents are connected by other programs, too, and files are changed by anybody."""
 _LAST_WORDS_S = 3.0
 
 _IN_WINDOWS: Mapping[ActionName, tuple[str, str]] = {
@@ -97,6 +100,8 @@ class Desktop:
         self._finish = finish
         self._status = Status("stopped", __version__)
         self._preferences = preferences.load(parts.preferences_file)
+        self._agents: tuple[AgentLine, ...] = ()
+        self._agents_timer: asyncio.TimerHandle | None = None
         self._switch: autostart.State = "off"
         self._switch_at: float | None = None
         self._told: frozenset[str] = frozenset()
@@ -198,6 +203,8 @@ class Desktop:
         acted = {name for name, at in self._acted.items() if now - at < _ACTED_S}
         notices, self._told = decide(before, status, self._told, acted, now, self._moment(now))
         await self._look_at_switch(now)
+        if self._agents_timer is None:
+            await self._look_at_agents()
         self._show(self.face())
         self._greet(status)
         await self.sign_ins.follow(before, status)
@@ -250,7 +257,10 @@ class Desktop:
         if self._ending and status.state != "stopped":
             status = replace(status, state="paused", reason=self._ending)
         look = Look.of(status.state, self._parts.theme, status.left_percent)
-        menu = build_menu(status, self._offer())
+        offer = self._offer()
+        menu = build_menu(status, offer)
+        if "agents" in self.bridge.actions:
+            menu = with_agents(menu, self._agents, status, offer)
         return Face(look, f"Dragoman: {describe_line(status)}", menu)
 
     def _moment(self, now: float) -> Callable[[float], str]:
@@ -287,6 +297,27 @@ class Desktop:
         self._switch_at = now
         self._switch = await asyncio.to_thread(switch.state)
 
+    async def _look_at_agents(self) -> None:
+        """See how agents stand, now and from time to time."""
+        if "agents" not in self.bridge.actions or self._loop is None:
+            return
+        if self._agents_timer is not None:
+            self._agents_timer.cancel()
+        self._agents_timer = self._loop.call_later(_AGENTS_S, self._begin_looking)
+        try:
+            self._agents = read_agents(await asyncio.wrap_future(self.bridge.call("agents")))
+        except AppError as error:
+            _log.warning("the agents cannot be looked at: %s", error.text)
+
+    def _begin_looking(self) -> None:
+        self._begin(self._look_again())
+
+    async def _look_again(self) -> None:
+        before = self._agents
+        await self._look_at_agents()
+        if self._agents != before:
+            self._show(self.face())
+
     # --- in --------------------------------------------------------------------------------------
 
     def perform(self, action: Action) -> None:
@@ -297,7 +328,12 @@ class Desktop:
         try:
             match action.name:
                 case "quit":
+                    if action.target:
+                        await self._command(Action("agent_disconnect", action.target))
                     self._finish()
+                case "agent_disconnect" | "agent_test":
+                    await self._command(action)
+                    await self._look_again()
                 case "copy_address":
                     await self._copy(self._status.address)
                 case "copy_code":

@@ -31,6 +31,8 @@ __all__ = [
 
 ActionName: TypeAlias = Literal[
     "add_account",
+    "agent_disconnect",
+    "agent_test",
     "autostart",
     "copy_address",
     "copy_code",
@@ -67,7 +69,8 @@ class Action:
     ``refresh``, ``sign_in``, ``sign_out``); a provider's id (``add_account``); a model's name or
     empty for none (``default_model``); a section of the dashboard or empty (``dashboard``); ``on``
     or ``off`` (``autostart``); a kind of notification (``notifications``, which toggles it); the
-    code to type (``copy_code``, of a notification). ``welcome`` shows the first steps, and
+    code to type (``copy_code``, of a notification); an agent's name (``agent_disconnect``,
+    ``agent_test``; ``*`` is every connected one, also for ``quit``, which then comes after it). ``welcome`` shows the first steps, and
     ``take_over`` is in the menu of an icon that only offers to (``takeover``).
     """
 
