@@ -39,6 +39,15 @@ export function when(at, now = Date.now() / 1000) {
   return left >= 0 ? `in ${span(left)}` : `${span(-left)} ago`;
 }
 
+/** An amount in US dollars; small ones with the digits that tell them from nothing. */
+export function money(dollars) {
+  if (dollars === null || dollars === undefined) return "–";
+  if (dollars === 0) return "$0";
+  if (dollars < 0.01) return `$${dollars.toPrecision(2)}`;
+  return dollars.toLocaleString("en", { style: "currency", currency: "USD",
+    maximumFractionDigits: dollars < 1000 ? 2 : 0 });
+}
+
 export function clock(at) {
   return new Date(at * 1000).toLocaleTimeString("en-GB");
 }

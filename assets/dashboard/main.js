@@ -5,16 +5,20 @@ import { fill, h, inline, toast } from "./dom.js";
 import { accountsSection } from "./accounts.js";
 import { agentsSection } from "./agents.js";
 import { helpSection } from "./help.js";
+import { historySection } from "./history.js";
 import { keysSection } from "./keys.js";
 import { logsSection } from "./logs.js";
 import { modelsSection } from "./models.js";
 import { nowSection } from "./now.js";
+import { routesSection } from "./routes.js";
 import { settingsSection } from "./settings.js";
+import { usageSection } from "./usage.js";
 import { welcomeSection } from "./welcome.js";
 
 const SECTIONS = [
-  ["now", "Now", nowSection], ["accounts", "Accounts", accountsSection],
-  ["models", "Models", modelsSection], ["agents", "Agents", agentsSection],
+  ["now", "Now", nowSection], ["usage", "Usage", usageSection], ["history", "History", historySection],
+  ["accounts", "Accounts", accountsSection], ["models", "Models", modelsSection],
+  ["routes", "Routes", routesSection], ["agents", "Agents", agentsSection],
   ["keys", "Keys", keysSection],
   ["settings", "Settings", settingsSection], ["logs", "Logs", logsSection],
   ["help", "Help", helpSection],

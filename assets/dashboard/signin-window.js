@@ -1,5 +1,5 @@
 // The page of a sign-in window. Its address says what to show, as `?show=`: `add/PROVIDER`,
-// `again/ACCOUNT`, `flow/ID`, `paste/ID`, or `trouble/ID/WHAT/HOST`.
+// `again/ACCOUNT`, `flow/ID`, `browser/ID`, `paste/ID`, or `trouble/ID/WHAT/HOST`.
 
 import * as api from "./api.js";
 import { fill, h } from "./dom.js";
@@ -12,6 +12,7 @@ function wantedOf(show) {
   switch (what) {
     case "add": return { provider: first };
     case "again": return { provider: first, account: [first, ...rest].join("/") };
+    case "browser": return { flow: first, place: "browser" };
     case "paste": return { flow: first, paste: true };
     case "trouble": return { flow: first, trouble: { what: rest[0] || "", host: rest[1] || "" } };
     default: return { flow: first };

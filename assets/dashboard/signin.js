@@ -19,8 +19,8 @@ export async function signIn(known, wanted, done) {
 }
 
 /** Return what shows a sign-in in an element. `wanted` may name a `provider`, an `account` to
- * repair, or a `flow` that runs, with `paste` to open its field or `trouble`, why the service's
- * page cannot go on (`host` and `what`). `hooks`: `done` is called after a sign-in has ended well,
+ * repair, or a `flow` that runs, with `place`, where its page is, `paste` to open its field, or
+ * `trouble`, why the service's page cannot go on (`host` and `what`). `hooks`: `done` is called after a sign-in has ended well,
  * `close` closes the view, `alone` says that it is all there is in its window. */
 export function signInView(place, known, wanted, hooks) {
   let flow = null;
@@ -56,6 +56,7 @@ export function signInView(place, known, wanted, hooks) {
       fill(place, h("p", { class: "note bad", role: "alert" }, error.message));
       return;
     }
+    flow.place = wanted.place;
     showFlow(known.providers.find((p) => p.id === flow.provider));
   }
 
@@ -117,7 +118,8 @@ export function signInView(place, known, wanted, hooks) {
       try {
         flow = await api.post(`/admin/accounts/${encodeURIComponent(provider.id)}/oauth/start`, body);
         wanted.trouble = null;
-        if (where && flow.state === "waiting") await showPage(where);
+        const there = where || (hooks.alone && "here");
+        if (there && flow.state === "waiting") await showPage(there);
         showFlow(provider);
       } catch (error) {
         fault.textContent = error.message;
