@@ -33,6 +33,8 @@ _log = logging.getLogger("dragoman.traces")
 
 _MOST_PARENTS: Final = 4_096
 """Requests that run at once, of which the caller has told its trace."""
+_TIMEOUT_S: Final = 3.0
+"""For handing a batch over, tries again included; a stop waits for it."""
 _PROVIDERS: Final = {
     "claude": "anthropic",
     "codex": "openai",
@@ -64,9 +66,33 @@ class TraceSettings:
 def _otlp(endpoint: str | None) -> Any:
     """Return what sends spans by OTLP over HTTP; ``ImportError`` without the extra."""
     module = importlib.import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+    # It speaks of each try; we say once that nobody takes them, and once that somebody does again.
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
     if endpoint is None:
-        return module.OTLPSpanExporter()
-    return module.OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
+        return module.OTLPSpanExporter(timeout=_TIMEOUT_S)
+    return module.OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=_TIMEOUT_S)
+
+
+class _Told:
+    """An exporter that tells whether spans are taken."""
+
+    def __init__(self, exporter: Any, tell: Callable[[bool], None]) -> None:
+        self._exporter = exporter
+        self._tell = tell
+
+    def export(self, spans: Any) -> Any:
+        """Hand spans over."""
+        result = self._exporter.export(spans)
+        self._tell(result.name == "SUCCESS")
+        return result
+
+    def shutdown(self) -> None:
+        """End."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 3_000) -> bool:
+        """Hand over what is left."""
+        return bool(self._exporter.force_flush(timeout_millis))
 
 
 class Traces:
@@ -136,10 +162,21 @@ class Traces:
         # Ended by ``close``, not whenever the interpreter ends.
         provider = trace.TracerProvider(resource=resource, shutdown_on_exit=False)
         provider.add_span_processor(
-            export.BatchSpanProcessor(exporter, schedule_delay_millis=self._delay_ms)
+            export.BatchSpanProcessor(
+                _Told(exporter, self._taken), schedule_delay_millis=self._delay_ms
+            )
         )
         self._provider = provider
         self._tracer = provider.get_tracer("dragoman", __version__)
+
+    def _taken(self, well: bool) -> None:
+        """Follow whether spans are taken; in the library's thread."""
+        if well and self.trouble:
+            _log.warning("traces are sent again")
+            self.trouble = ""
+        elif not well and not self.trouble:
+            self.trouble = "The collector does not take them; those of now are lost."
+            _log.warning("traces are not sent: the collector does not take them")
 
     def began(self, request_id: str, headers: Headers) -> None:
         """Remember the trace that a caller has told, until its request ends."""

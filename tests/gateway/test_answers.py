@@ -3,7 +3,7 @@
 import pytest
 
 from app.canonical.request import ChatRequest, ServerTool
-from app.gateway.answers import Answers, AnswerRules, is_deterministic
+from app.gateway.answers import AnswerRules, Answers, is_deterministic
 from app.ledger.entry import entry_of
 from app.providers import compatible
 from tests.fakes.basic import Answered, Clock
