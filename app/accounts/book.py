@@ -18,10 +18,11 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from dataclasses import replace
+from typing import Any, Final, Protocol
 
 from app.accounts.account import Account
+from app.accounts.held import LOST, Held, Need, sealed_account
 from app.accounts.identity import known_identity, same_identity
 from app.accounts.manner import Manner
 from app.accounts.record import Record
@@ -33,19 +34,13 @@ from app.providers.base import Provider
 from app.providers.credential import Credential, Identity
 from app.tasks import spawn
 
-__all__ = ["AccountBook", "Need", "Vault", "check_label"]
+__all__ = ["AccountBook", "Vault", "check_label"]
 
 _log = logging.getLogger("dragoman.accounts")
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _MOST_RENAMED = 256
-
-Need: TypeAlias = Literal["", "sign_in", "consent", "vault"]
-"""What a person has to do for an account: sign in again, agree to its terms, open the vault; empty
-where none of these is it."""
 _PLAIN: Final = Manner()
-_LOST: Final = frozenset({"damaged", "wrong_key"})
-"""Codes of ``Trouble`` for a sign-in that is not coming back by itself."""
 
 
 class Vault(Protocol):
@@ -79,17 +74,6 @@ class Vault(Protocol):
     async def confirm(self, account_id: str) -> None:
         """Note that the newest version works."""
         ...
-
-
-@dataclass(slots=True)
-class _Held:
-    record: Record
-    trouble: str = ""
-    """Why it cannot be called; set by whoever found out."""
-    need: Need = ""
-    unsaved: str = ""
-    """Why its newest version is in memory only."""
-    unconfirmed: bool = False
 
 
 def check_label(label: str) -> str:
@@ -144,7 +128,7 @@ class AccountBook:
         self._manners: dict[str, Manner] = {}
         self.attached: Callable[[], Sequence[Account]] = tuple
         """Gives the accounts that are there by a connection; ``publish`` when they change."""
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
         self._sealed: tuple[str, ...] = ()
         self._moved: dict[str, str] = {}
         self._writing = asyncio.Lock()
@@ -258,19 +242,13 @@ class AccountBook:
         account_id = self.current_id(account_id)
         held = self._held.get(account_id)
         if held is not None:
-            return held.need if held.trouble else ("" if self._agreed(held.record) else "consent")
+            return held.needed(self.provider_of(held.record))
         if account_id not in self._sealed:
             return ""
         if self._vault.trouble():
             return "vault"
         codes = {one.code for one in self._vault.troubles if one.account == account_id}
-        return "sign_in" if codes & _LOST else ""
-
-    def _agreed(self, record: Record) -> bool:
-        """Say whether the text in force was agreed to, where its provider has one."""
-        provider = self.provider_of(record)
-        consent = None if provider is None else provider.consent
-        return consent is None or record.consent == consent.version
+        return "sign_in" if codes & LOST else ""
 
     def unsaved(self, account_id: str) -> str:
         """Return why an account's newest version is in memory only; empty when it is stored."""
@@ -349,7 +327,7 @@ class AccountBook:
                 # What is only in memory is newer than what is stored.
                 old = self._held.get(record.id)
                 if old is None or not old.unsaved:
-                    self._held[record.id] = _Held(record, unconfirmed=True)
+                    self._held[record.id] = Held(record, unconfirmed=True)
             self._sealed = tuple(self._vault.held_ids())
         self.publish()
 
@@ -380,9 +358,10 @@ class AccountBook:
         }
         first = len(accounts)
         for place, record in enumerate(self.records(), first):
-            account = self._account(record, place)
-            if account is None:
+            provider = self.provider_of(record)
+            if provider is None:
                 continue
+            account = self._held[record.id].account(provider, self.manner(provider.id), place)
             if account.id in accounts:
                 _log.warning(
                     "the account %s of the settings hides the sign-in of the same name", account.id
@@ -390,55 +369,16 @@ class AccountBook:
                 continue
             accounts[account.id] = account
         for account_id in self.sealed_ids():
-            account = self._sealed_account(account_id, first)
-            if account is not None:
+            name, _, label = account_id.partition("/")
+            provider = self._providers.get(name)
+            if provider is not None and label:
+                manner, reason = self.manner(name), self._sealed_text(account_id)
+                account = sealed_account(account_id, provider, manner, reason, first)
                 accounts.setdefault(account_id, account)
         for account in self.attached():
             accounts.setdefault(account.id, account)
         self._roster.replace(accounts.values(), self._now())
         self._changed()
-
-    def _account(self, record: Record, order: int) -> Account | None:
-        provider = self.provider_of(record)
-        if provider is None:
-            return None
-        held = self._held[record.id]
-        trouble = held.trouble
-        if not trouble and not self._agreed(record):
-            trouble = (
-                f"its terms of use must be agreed to; `dragoman accounts agree {record.label}` "
-                "shows them"
-            )
-        manner = self.manner(provider.id)
-        return Account(
-            id=record.id,
-            provider=provider,
-            label=record.label,
-            base_url=record.base_url or provider.base_url,
-            credential=record.credential if record.credential.secret else None,
-            headers=manner.headers,
-            proxy=manner.proxy,
-            enabled=manner.enabled,
-            models=manner.models,
-            trouble=trouble or manner.trouble,
-            order=order,
-            paused=record.paused,
-        )
-
-    def _sealed_account(self, account_id: str, first: int) -> Account | None:
-        name, _, label = account_id.partition("/")
-        provider = self._providers.get(name)
-        if provider is None or not label:
-            return None
-        return Account(
-            account_id,
-            provider,
-            label,
-            provider.base_url,
-            enabled=self.manner(provider.id).enabled,
-            trouble=self._sealed_text(account_id),
-            order=first,
-        )
 
     def _sealed_text(self, account_id: str) -> str:
         told = self.vault_trouble(account_id) or self._vault.trouble()
@@ -465,7 +405,7 @@ class AccountBook:
         """
         async with self._writing:
             await self._vault.put(record)
-            self._held[record.id] = _Held(record, unconfirmed=True)
+            self._held[record.id] = Held(record, unconfirmed=True)
             self._sealed = tuple(self._vault.held_ids())
         self.publish()
         return record
@@ -478,12 +418,17 @@ class AccountBook:
             AppError: the vault cannot store it; nothing has changed then.
         """
         async with self._writing:
-            held = self._held[self.get(account_id).id]
-            record = replace(held.record, **fields)
-            await self._vault.put(record)
-            held.record = record
-            held.unsaved = ""
+            record = await self._rewrite(self.get(account_id).id, **fields)
         self.publish()
+        return record
+
+    async def _rewrite(self, account_id: str, **fields: Any) -> Record:
+        """Store a record with other values of some fields, while the lock is held."""
+        held = self._held[account_id]
+        record = replace(held.record, **fields)
+        await self._vault.put(record)
+        held.record = record
+        held.unsaved = ""
         return record
 
     async def store(
@@ -549,12 +494,15 @@ class AccountBook:
             _log.warning("an old version of %s stays: %s", account_id, error.text)
 
     async def make_primary(self, account_id: str) -> Record:
-        """Let an account be tried first among those of its provider."""
-        chosen = self.get(account_id)
-        for record in self.records():
-            if record.provider == chosen.provider and record.primary and record.id != chosen.id:
-                await self.change(record.id, primary=False)
-        return await self.change(chosen.id, primary=True)
+        """Let an account be tried first among those of its provider, and no other."""
+        async with self._writing:
+            chosen = self.get(account_id)
+            for record in self.records():
+                if record.provider == chosen.provider and record.primary and record.id != chosen.id:
+                    await self._rewrite(record.id, primary=False)
+            chosen = await self._rewrite(chosen.id, primary=True)
+        self.publish()
+        return chosen
 
     async def pause(self, account_id: str, *, paused: bool) -> Record:
         """Leave an account alone, or use it again."""
@@ -572,6 +520,7 @@ class AccountBook:
         if consent is None or consent.version != version:
             raise RequestError(
                 "This is not the text that has to be agreed to.",
+                hint=f"`dragoman accounts agree {record.label}` shows the one in force.",
                 status=409,
                 code="consent_required",
             )
@@ -594,7 +543,7 @@ class AccountBook:
                     f"There is an account {record.id} already.", status=409, code="label_taken"
                 )
             await self._vault.put(record)
-            self._held[record.id] = _Held(record, held.trouble, held.need, unconfirmed=True)
+            self._held[record.id] = Held(record, held.trouble, held.need, unconfirmed=True)
             del self._held[old.id]
             await self._forget(old.id)
             while len(self._moved) >= _MOST_RENAMED:

@@ -16,8 +16,9 @@ from typing import Protocol
 
 from app.accounts.account import Account
 from app.accounts.admission import Admitted, Wanted
-from app.accounts.book import AccountBook, Need, Vault
+from app.accounts.book import AccountBook, Vault
 from app.accounts.flow import Flow, Listeners, Timer, agreed
+from app.accounts.held import Need
 from app.accounts.imports import Found
 from app.accounts.login import Logins
 from app.accounts.logout import log_out
@@ -392,7 +393,10 @@ class Desk:
             if view.id == account_id:
                 return view
         raise RequestError(
-            f"There is no account {account_id!r}.", status=404, code="unknown_account"
+            f"There is no account {account_id!r}.",
+            hint="`dragoman accounts` lists them.",
+            status=404,
+            code="unknown_account",
         )
 
     def warning(self, account_id: str) -> str:

@@ -223,6 +223,18 @@ async def test_one_account_of_a_service_is_primary():
     assert primary == {"web/b", "keyed/k"}
 
 
+async def test_two_that_become_primary_at_once_leave_one():
+    room = await opened(record("a", primary=True), record("b"), record("c"))
+
+    async def slow():
+        await asyncio.sleep(0)
+
+    room.vault.hold = slow
+    await asyncio.gather(room.book.make_primary("web/b"), room.book.make_primary("web/c"))
+    assert [one.label for one in room.vault.records.values() if one.primary] == ["c"]
+    assert [one.label for one in room.book.records() if one.primary] == ["c"]
+
+
 async def test_renaming_keeps_everything_else_and_the_old_name_finds_it():
     room = await opened(record())
     room.roster.pause("web/web-1", None, 60, "not allowed", START, refused=True)
