@@ -50,6 +50,7 @@ def status(as_json: JsonOption = False) -> None:
         f"(process {record.pid}, for {render_span(health['uptime_s'])}): {health['state']}."
     )
     _show_accounts(health)
+    _show_parts(health)
     _show_budgets(health.get("budgets", []))
     _show_agents(agents, url, trouble)
     _show_config(health["config"])
@@ -124,6 +125,29 @@ def _show_agents(agents: Sequence[AgentState], url: str, trouble: str) -> None:
 
         rows = [(state.agent.name, state.agent.title, state_text(state, url)) for state in agents]
         show_table(("AGENT", "TITLE", "STATE"), rows)
+
+
+def _show_parts(health: dict[str, Any]) -> None:
+    """Show the router, pages, windows and helper programs; those that are off say nothing."""
+    now = time.time()
+    parts = [one for one in health.get("parts", ()) if one["state"] not in ("off", "not_installed")]
+    if not parts:
+        return
+    say()
+    show_table(
+        ("PART", "STATE", "FOR", "MEMORY", "AGAIN", "REASON"),
+        [
+            (
+                one["title"],
+                one["state"].replace("_", " "),
+                "" if one["uptime_s"] is None else render_span(one["uptime_s"]),
+                "" if one["memory_bytes"] is None else f"{one['memory_bytes'] >> 20} MB",
+                "" if one["until"] is None else f"in {render_span(one['until'] - now)}",
+                one["reason"],
+            )
+            for one in parts
+        ],
+    )
 
 
 def _show_config(config: dict[str, Any]) -> None:

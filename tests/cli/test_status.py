@@ -157,3 +157,37 @@ def test_budgets_are_shown_with_what_follows(dragoman, fake):
     lines = dragoman("status").out.splitlines()
     assert f"{stopped['text']} Calls are refused; new in 2 h." in lines
     assert warned["text"] in lines
+
+
+def part(kind, title, state="ready", **more):
+    return {
+        "kind": kind,
+        "name": kind,
+        "title": title,
+        "state": state,
+        "reason": "",
+        "since": 1.0,
+        "uptime_s": 65.0,
+        "memory_bytes": 64 << 20,
+        "until": None,
+        "pid": 1,
+        "restarts": 0,
+    } | more
+
+
+def test_parts_are_shown_with_memory_time_and_next_try(dragoman, fake):
+    waiting = {"uptime_s": None, "memory_bytes": None, "reason": "It ended.", "until": 1e11}
+    parts = [
+        part("router", "Router"),
+        part("service", "WebAI", "waiting", **waiting),
+        part("service", "Other", "off"),
+    ]
+    fake.answers["GET /v1/health"] = HEALTH | {"parts": parts, "processes": 1}
+    out = dragoman("status").out
+    (router,) = [line for line in out.splitlines() if line.startswith("Router")]
+    assert router.split() == ["Router", "ready", "1", "min", "5", "s", "64", "MB"]
+    (webai,) = [line for line in out.splitlines() if line.startswith("WebAI")]
+    assert webai.startswith("WebAI")
+    assert "in " in webai
+    assert webai.endswith("It ended.")
+    assert "Other" not in out
