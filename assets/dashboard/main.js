@@ -11,6 +11,7 @@ import { logsSection } from "./logs.js";
 import { modelsSection } from "./models.js";
 import { nowSection } from "./now.js";
 import { routesSection } from "./routes.js";
+import { servicesSection } from "./services.js";
 import { settingsSection } from "./settings.js";
 import { usageSection } from "./usage.js";
 import { welcomeSection } from "./welcome.js";
@@ -19,7 +20,7 @@ const SECTIONS = [
   ["now", "Now", nowSection], ["usage", "Usage", usageSection], ["history", "History", historySection],
   ["accounts", "Accounts", accountsSection], ["models", "Models", modelsSection],
   ["routes", "Routes", routesSection], ["agents", "Agents", agentsSection],
-  ["keys", "Keys", keysSection],
+  ["keys", "Keys", keysSection], ["services", "Services", servicesSection],
   ["settings", "Settings", settingsSection], ["logs", "Logs", logsSection],
   ["help", "Help", helpSection],
 ];
