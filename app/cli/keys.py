@@ -52,7 +52,8 @@ _Account = Annotated[
 _Limit = Annotated[
     _Names,
     typer.Option(
-        "--limit", help="60 requests/minute, 2m tokens/day, $5/month: for each unit and period one."
+        "--limit",
+        help="60 requests/minute, 2m tokens/day, 5 usd/month: one for each unit and period.",
     ),
 ]
 _Default = Annotated[
