@@ -225,6 +225,8 @@ class SignIns:
             sign_in.troubles.clear()
             watching = self._watch(sign_in, told)
             sign_in.watch = asyncio.get_running_loop().create_task(watching)
+        if place == "here":
+            return
         url = told.url or (told.cookie.url if told.cookie is not None else "")
         if not url:  # a key has no page; ours has the field for it
             await self._open_ours(sign_in, f"flow/{told.id}")
@@ -245,7 +247,7 @@ class SignIns:
     async def _to_browser(self, sign_in: _SignIn, url: str) -> None:
         told = sign_in.told
         if not sign_in.ours and told is not None and (sign_in.begun_here or sign_in.theirs):
-            await self._open_ours(sign_in, f"flow/{told.id}")
+            await self._open_ours(sign_in, f"browser/{told.id}")
         self._close_theirs(sign_in)
         await asyncio.to_thread(self._windows.browse, url)
 

@@ -122,6 +122,8 @@ class Window:
         if gtk is None:
             return
         view = gtk.BrowserView.instances[self._window.uid]
+        host = urlsplit(self._spec["url"]).hostname or ""
+        _rename_menu(_menu_title(self._spec, host if self._spec.get("host_in_title") else ""))
         # Its name alone would tell a page that it is embedded, and some turn those away.
         view.manager.unregister_script_message_handler("jsBridge")
         view.webview.connect("load-changed", self._load_changed)
@@ -204,9 +206,10 @@ def _menu(spec: dict[str, Any], say: Any) -> list[Any]:
     def action(text: str, name: str) -> Any:
         return MenuAction(text, lambda: say({"event": "menu", "name": name}))
 
-    host = urlsplit(spec["url"]).hostname or ""
-    title = _menu_title(spec, host if spec.get("host_in_title") else "")
-    return [Menu(title, [action(text, name) for text, name in entries])]
+    # pywebview makes GTK's names of actions of this one, and some characters end the process there;
+    # ``_rename_menu`` puts things right.
+    name = "Dragoman" if spec.get("gui") == "gtk" else _menu_title(spec, "")
+    return [Menu(name, [action(text, name) for text, name in entries])]
 
 
 def _menu_title(spec: dict[str, Any], host: str) -> str:
@@ -215,7 +218,7 @@ def _menu_title(spec: dict[str, Any], host: str) -> str:
     Only GTK's menus are renamed when the page goes elsewhere, so only they name the host.
     """
     name = spec.get("menu_title") or "Dragoman"
-    return f"{name}: {host}" if host and spec.get("gui") == "gtk" else name
+    return f"{name}: {host}" if host else name
 
 
 def _rename_menu(title: str) -> None:

@@ -21,7 +21,8 @@ from app.server.signin import AccountPage
 
 __all__ = ["Place", "Places", "Shower", "cookie_page", "place_routes"]
 
-Place: TypeAlias = Literal["window", "browser"]
+Place: TypeAlias = Literal["window", "browser", "here"]
+"""``here``: on our own page, which has asked for it; the desktop then only follows the sign-in."""
 
 
 class Shower(Protocol):
@@ -69,7 +70,7 @@ class Places:
         def open_page(url: str) -> None:
             for flow in desk.logins.flows():
                 if flow.url == url and self._shower is not None:
-                    self.show(flow, self._shower.remembered.get(flow.provider, "window"))
+                    self.show(flow, self._shower.remembered.get(flow.provider) or "window")
 
         return open_page
 
