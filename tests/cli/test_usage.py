@@ -152,3 +152,28 @@ def test_bars_of_a_plain_terminal_are_ascii():
         "##",
         "####",
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "requests"),
+    [
+        (("--model", "opus"), 1),
+        (("--provider", "claude"), 3),
+        (("--account", "claude/one", "--model", "claude-sonnet-4-5"), 2),
+        (("--agent", "nobody"), 0),
+        (("--key", "laptop"), 1),
+        (("--key", ""), 2),
+        (("--key", "no-such-key"), 0),
+    ],
+)
+def test_it_can_be_narrowed(run, filled, words, requests):
+    code, out, _ = run("--by", "model", "--json", *words)
+    assert code == 0
+    assert msgspec.json.decode(out)["total"]["requests"] == requests
+
+
+def test_wishes_go_to_a_running_instance(run, fake, filled):
+    query = usage_query({"by": "day"}, NOON + 60)
+    answer = report_json(usage_report(filled, query))
+    fake.answers["GET /admin/usage?by=day&model=opus&key=my+laptop"] = answer
+    assert run("--model", "opus", "--key", "my laptop")[0] == 0

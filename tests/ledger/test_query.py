@@ -2,7 +2,7 @@ import pytest
 
 from app.errors import RequestError
 from app.ledger.days import day_after, day_of, start_of
-from app.ledger.query import HOURS_KEPT, list_query, usage_query
+from app.ledger.query import HOURS_KEPT, list_query, usage_query, with_key_id
 from tests.ledger.entries import NOON
 
 TODAY = day_of(NOON)
@@ -109,3 +109,13 @@ def test_wrong_fields_of_a_page_are_named(fields, param):
     with pytest.raises(RequestError) as caught:
         list_query(fields, NOON)
     assert caught.value.param == param
+
+
+def test_a_key_may_be_named_by_its_label():
+    labels = {"k1": "laptop", "k2": "server", "k3": "server"}
+    assert with_key_id({"key": "laptop", "by": "day"}, labels) == {"key": "k1", "by": "day"}
+    for name in ("k2", "", "nobody"):
+        assert with_key_id({"key": name}, labels) == {"key": name}
+    assert with_key_id({}, labels) == {}
+    with pytest.raises(RequestError, match="2 keys are called"):
+        with_key_id({"key": "server"}, labels)
