@@ -3,8 +3,12 @@
 export function count(number) {
   if (number === null || number === undefined) return "–";
   if (number < 10_000) return number.toLocaleString("en");
-  if (number < 1_000_000) return `${(number / 1000).toFixed(number < 100_000 ? 1 : 0)}k`;
-  return `${(number / 1_000_000).toFixed(1)}M`;
+  if (number < 1_000_000) return `${cut((number / 1000).toFixed(number < 100_000 ? 1 : 0))}k`;
+  return `${cut((number / 1_000_000).toFixed(1))}M`;
+}
+
+function cut(digits) {
+  return digits.replace(/\.0$/, "");
 }
 
 export function bytes(number) {
