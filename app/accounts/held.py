@@ -1,4 +1,4 @@
-"""One signed-in account while the program runs: its record, what is wrong with it, and how it is called."""
+"""One signed-in account while the program runs: its record, its troubles, and how it is called."""
 
 from __future__ import annotations
 
