@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 import typer
 
-from app.cli.running import address_of, client_of, connect, find_running, places
+from app.cli.running import address_of, client_of, find_running, places
 from app.cli.status import JsonOption
 from app.cli.terminal import NotRunning, note, say, show_json, show_table
 
 __all__ = ["models"]
+
+_REFRESH_S: Final = 90.0
+"""Services that do not answer are waited for."""
 
 
 def models(
@@ -33,7 +36,10 @@ def models(
     if url:
         say(_address(key))
         return
-    client = connect()
+    record = find_running(places())
+    if record is None:
+        raise NotRunning
+    client = client_of(record, timeout_s=_REFRESH_S if refresh else 10.0)
     if refresh:
         client.post("/admin/models/refresh")
     answer: dict[str, Any] = client.get("/v1/models")

@@ -3,11 +3,13 @@
 import json
 import random
 
+import prometheus_client.core
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.accounts.roster import AccountState
 from app.ledger.metrics import Metrics
 from app.ledger.writer import WriterState
+from app.paths import asset
 from app.server.metrics import AccountLevel, CacheLevel, gauges
 from tests.server.running import CHAT, SAY, running
 
@@ -136,3 +138,13 @@ async def test_the_page_of_a_running_program_is_complete_and_odd_requests_change
         labels += (("provider", "none"), ("status", "4xx"))
         refused = next(v for k, v in after.items() if k == ("dragoman_requests_total", *labels))
         assert refused >= 51
+
+
+def test_every_metric_is_in_the_documentation():
+    told = asset("docs/usage.md").read_text("utf-8")
+    own = {gauge.name for gauge in gauges(version="1", running=0, uptime_s=0, ledger=STATE,
+                                          accounts=(), now=0)}  # fmt: skip
+    counted = {family.name for family in Metrics()._families(prometheus_client.core)}
+    for name in own | {name.removeprefix("dragoman_") for name in counted}:
+        short = name.replace("ledger", "").replace("answer_cache", "")
+        assert f"dragoman_{name}" in told or f"`{short}`" in told, name

@@ -1,12 +1,15 @@
 """What is kept and told of requests, over the whole program."""
 
 import asyncio
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from app.config import Config
 from app.ledger.traces import Traces
+from app.paths import asset
 from app.server.records import Records
 from tests.ledger.test_traces import Receiver
 from tests.server.running import CHAT, SAY, running
@@ -137,3 +140,14 @@ def test_the_sizes_of_the_settings_are_bytes(tmp_path):
     assert rules.all_bytes == 2 * 1024 * 1024
     assert records._answer_rules().max_bytes == 5 * 1024 * 1024
     assert records.warnings == ()
+
+
+def test_every_header_field_of_ours_is_in_the_documentation():
+    told = asset("docs/usage.md").read_text("utf-8")
+    sources = Path(asset("docs")).parent.parent.joinpath("app").rglob("*.py")
+    used = set()
+    for path in sources:
+        used |= set(re.findall(r"\"(x-dragoman-[a-z-]+)", path.read_text("utf-8"), re.IGNORECASE))
+    assert {"x-dragoman-route", "x-dragoman-count"} <= {name.lower() for name in used}
+    for name in used:
+        assert f"`{name.lower()}`" in told, name
