@@ -124,6 +124,13 @@ class Recent:
         if self._watchers:
             self._tell()
 
+    def sizes(self, request_id: str) -> tuple[int, int]:
+        """Return the bytes that a running request came with and was answered with so far."""
+        request = self._running.get(request_id)
+        if request is None or request.call is None:
+            return 0, 0
+        return len(request.call.raw), request.sent
+
     # --- what the dashboard asks -----------------------------------------------------------------
 
     @property

@@ -88,6 +88,9 @@ class Meter:
         self._tally = Tally()
         self._budgets: tuple[Budget, ...] = ()
         self._levels: dict[str, Level] = {}
+        self.guess: Callable[[Entry], Entry] | None = None
+        """Estimates what a service did not tell of a stream, which would pass every limit else;
+        only the meter counts it, and a restart forgets it."""
         self._running: set[str] = set()
         """Ids of the requests that were admitted and have not ended."""
 
@@ -131,6 +134,8 @@ class Meter:
 
     def note(self, entry: Entry) -> None:
         """Count how a request ended; one that no account was asked for is given back."""
+        if entry.tokens is None and entry.stream and entry.provider and self.guess is not None:
+            entry = self.guess(entry)
         tokens = 0 if entry.tokens is None else entry.tokens.total
         worth = (entry.cost or 0) if entry.worth else 0
         amounts = Amounts(0, tokens, entry.spent, worth)

@@ -8,12 +8,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from app.accounts.roster import Roster
+from app.canonical.usage import Usage
 from app.config import Config
 from app.configledger import Budget as BudgetSetting
 from app.gateway.resources import local_time
 from app.gateway.status import BudgetStatus
 from app.ledger.budget import Budget, Standing
+from app.ledger.entry import Entry
 from app.ledger.ledger import Retention
 from app.ledger.meter import Meter, UsageSource
 from app.ledger.price import PriceList, Rates
@@ -24,6 +28,10 @@ from app.store.opening import Opening
 __all__ = ["Spending"]
 
 _MB = 1024 * 1024
+_BYTES_ASKED = 4
+"""English text, JSON and code have about four bytes for each token."""
+_BYTES_SENT = 200
+"""Chat, whose services do not tell unless they are asked to, sends about a token in each event."""
 
 
 class Spending:
@@ -107,6 +115,23 @@ class Spending:
     def statuses(self) -> tuple[BudgetStatus, ...]:
         """Return how the budgets stand, for people."""
         return tuple(_status(standing) for standing in self.meter.standings())
+
+    def watch(self, sizes: Callable[[str], tuple[int, int]]) -> None:
+        """Estimate from now on the tokens of streams whose services do not tell.
+
+        Args:
+            sizes: returns the bytes that a request (id) came with and was answered with.
+        """
+
+        def guess(entry: Entry) -> Entry:
+            asked, sent = sizes(entry.id)
+            if not sent:  # it failed before anything came
+                return entry
+            usage = Usage(input=asked // _BYTES_ASKED, output=max(1, sent // _BYTES_SENT))
+            cost = self.prices.cost(entry.model, usage)
+            return msgspec.structs.replace(entry, tokens=usage, cost=cost)
+
+        self.meter.guess = guess
 
     def price(self, snapshot: Snapshot) -> None:
         """Take other public prices; the settings' own stay over them."""

@@ -240,3 +240,12 @@ async def test_whole_answer_is_counted_in_bytes_alone(room, dialect):
     assert room.row["sent_bytes"] == 30
     room.end(outcome, 0.1, status=200)
     assert client.status == 200
+
+
+def test_sizes_of_what_runs_are_known_until_it_ends(room):
+    outcome = room.begin()
+    asked = len(room.recent._running["req_1"].call.raw)
+    room.recent.progress("req_1", b"x" * 30)
+    assert room.recent.sizes("req_1") == (asked, 30)
+    room.end(outcome)
+    assert room.recent.sizes("req_1") == (0, 0)

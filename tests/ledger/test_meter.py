@@ -3,7 +3,9 @@ import threading
 from dataclasses import dataclass, replace
 
 import pytest
+from msgspec.structs import replace as replace_entry
 
+from app.canonical.usage import Usage
 from app.errors import AppError
 from app.keys import KeyIndex, KeyRecord, parse_limit
 from app.ledger.budget import Budget
@@ -125,6 +127,17 @@ def test_told_wait_is_true(clock):
     assert refusal(meter).retry_after_s == pytest.approx(0.01, abs=1e-3)
     clock.now += 0.01
     meter.admit(Asked("again", at=clock.now))
+
+
+def test_stream_of_which_the_service_tells_nothing_is_guessed(clock):
+    meter = meter_of(clock, "100 tokens/day")
+    meter.guess = lambda one: replace_entry(one, tokens=Usage(input=60, output=40), cost=7)
+    served(meter, "a", tokens=None, cost=None, stream=False)  # a count of tokens, for example
+    served(meter, "b", tokens=None, cost=None, stream=True, provider="")
+    assert used(meter, "9 tokens/day", "$9/day") == [0, 0]
+    served(meter, "c", tokens=None, cost=None, stream=True)
+    assert used(meter, "9 tokens/day", "$9/day") == [100, 7]
+    assert refusal(meter).code == "key_limit_reached"
 
 
 def test_cached_answer_counts_as_a_request(clock):

@@ -10,9 +10,18 @@ from app.keys import KeyRecord
 from app.ledger.ledger import Retention
 from app.server.spending import Spending
 from app.store.opening import Opening
-from tests.gateway.scripted import chat_whole
+from tests.gateway.scripted import CHAT_START, chat_chunk, chat_whole
 from tests.ledger.entries import entry
-from tests.server.running import CHAT, SAY, Upstream, answering, running, whole
+from tests.server.running import (
+    CHAT,
+    SAY,
+    STREAM_HEAD,
+    Upstream,
+    answering,
+    chunk,
+    running,
+    whole,
+)
 
 HELLO = answering(whole(chat_whole()))
 ASK = SAY | {"model": "m"}
@@ -175,6 +184,21 @@ async def test_budget_of_a_key_follows_it_and_holds_over_a_restart(tmp_path):
         async with running(tmp_path, up.settings(more=more)) as server:
             assert (await server.post(CHAT, ASK, headers)).status == 429
             assert (await server.post(CHAT, ASK)).status == 200
+
+
+async def test_stream_without_counts_is_held_to_limits_by_its_size(tmp_path):
+    events = CHAT_START + chat_chunk({"content": "x" * 1_000}) + chat_chunk({}, "stop")
+    said = answering(STREAM_HEAD + chunk(events + b"data: [DONE]\n\n") + b"0\r\n\r\n")
+    async with Upstream(said) as up, running(tmp_path, up.settings(more=PRICES)) as server:
+        record, plain = await server.key(label="k", limits=["1 token/day", "$100/day"])
+        headers = {"x-api-key": plain}
+        reply = await server.post(CHAT, ASK | {"stream": True}, headers)
+        assert reply.status == 200
+        assert b'"usage"' not in reply.body
+        tokens, money = server.service.spending.meter.uses(record)
+        assert tokens.used > len(reply.body) // 200
+        assert money.used == tokens.used * 1_000
+        assert (await server.post(CHAT, ASK | {"stream": True}, headers)).status == 429
 
 
 async def test_many_at_once_do_not_pass_a_limit(tmp_path):
