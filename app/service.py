@@ -315,6 +315,7 @@ class Service:
         )
         self.overview = Overview(self)
         recent = self.gateway.recent = Recent(time.time, time.monotonic)
+        self.spending.watch(recent.sizes)
         lines = LogLines()
         self._let_go = lines.install()
         self.live = Live(recent, self.overview.status, self.subscribe, lines)
