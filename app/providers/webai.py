@@ -218,6 +218,7 @@ WEBAI = Provider(
     hosts=frozenset({"127.0.0.1"}),
     sign_ins={"cookies": SecretSignIn("cookies of web sites, as JSON", _sign_in)},
     consent=_CONSENT,
+    subscription=True,
     shape=_shape,
 )
 """Its account is made by ``app.services``, unless there is one with cookies."""

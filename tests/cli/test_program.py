@@ -28,6 +28,7 @@ GROUPS = {
     "accounts": ("pause", "resume", "primary", "refresh", "rename"),
     "config": ("init", "check", "path", "edit", "reload", "schema", "import"),
     "keys": ("create", "list", "revoke"),
+    "services": ("install", "start", "stop", "status", "logs"),
 }
 EVERY = (
     (),
