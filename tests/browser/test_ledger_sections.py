@@ -226,3 +226,42 @@ async def test_routes_are_checked_while_they_are_written_explained_and_saved(chr
         assert "no cats" not in kept
         assert running.gateway.rules.rules[0].label == "big"
         assert page.faults == []
+
+
+async def test_keys_show_their_limits_and_are_changed_and_rotated(
+    chromium, axe, pictures, tmp_path
+):
+    async with opened(chromium, tmp_path, ROUTES) as (running, page):
+        await page.call("Page.setBypassCSP", enabled=True)
+        await page.run(axe)
+        await show(page, "keys")
+        await page.press("New key")
+        await page.run(
+            "const f = [...document.querySelectorAll('dialog input')]; f[0].value = 'night';"
+            "f[1].value = 'demo-*'; f[4].value = '100/day, 5 usd/month'; return 1"
+        )
+        await page.press("Create")
+        await page.see("It is shown only now")
+        secret = await page.run("return document.querySelector('dialog .code').textContent")
+        await page.press("Close")
+        mine = {"Authorization": f"Bearer {secret}"}
+        assert (await Server(running).post(CHAT, SAY, mine)).status == 200
+        await page.run("location.hash = 'now'; location.hash = 'keys'; return 1")
+        await page.see("1 of 100")
+        await page.shoot(pictures / "keys-limits.png", whole=False)
+        assert await violations(page) == []
+        await page.press("Change night")
+        await page.run(
+            "document.querySelectorAll('dialog input')[4].value = '1 requests/fortnight'; return 1"
+        )
+        await page.press("Save")
+        await page.until("document.querySelector('dialog .note.bad:not([hidden])')")
+        assert await violations(page) == []
+        await page.run("document.querySelectorAll('dialog input')[4].value = '1/day'; return 1")
+        await page.press("Save")
+        await page.see("It holds for the next call.")
+        assert (await Server(running).post(CHAT, SAY, mine)).status == 429
+        await page.press("Rotate night")
+        await page.press("Rotate", "document.querySelector('dialog')")
+        await page.see("It is shown only now")
+        assert (await Server(running).post(CHAT, SAY, mine)).status == 401
