@@ -123,7 +123,8 @@ class Tap:
             self.final = data = b"".join(self._tail)
             self._tail.clear()
             for size in (*_END_BYTES, len(data)):
-                start = data.rfind(b"\n\n", 0, max(len(data) - size, 0)) + 1
+                border = data.rfind(b"\n\n", 0, max(len(data) - size, 0))
+                start = 0 if border < 0 else border + 2
                 sights = self._read(data[start:])
                 ended = any(sight.terminal or sight.failure for sight in sights)
                 counted = size > _END_BYTES[0] or any(sight.usage for sight in sights)

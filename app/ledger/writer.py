@@ -50,6 +50,10 @@ _MAX_WAITING: Final = 50_000
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0
 _TIDY_EVERY_S: Final = 3_600.0
+_STRETCH: Final = 32
+"""Rows made at a time. Threads change places after five milliseconds only, unless one of them
+waits; a whole batch in one go would hold up requests for nearly as long."""
+_BREATH_S: Final = 0.0002
 _LAST_TRY_S: Final = 10.0
 """How long the last call of the database may take beyond the time that ``close`` allows."""
 _SET_ASIDE_AFTER: Final = 2
@@ -279,8 +283,7 @@ class Writer:
 
     def _write_until_done(self, entries: list[Entry], *, again: bool = False) -> bool:
         """Write the entries, which stay in the queue meanwhile; False when time is up."""
-        rows = [row_of(entry) for entry in entries]
-        tries = [row for entry in entries for row in attempt_rows(entry)]
+        rows, tries = _made(entries)
         pause_s, damaged = self._first_pause_s, 0
         while True:
             try:
@@ -418,6 +421,19 @@ class Writer:
                         self._waiting.popleft()
                 return
         self._spill.unlink()
+
+
+def _made(entries: Sequence[Entry]) -> tuple[list[RequestRow], list[AttemptRow]]:
+    """Return the rows of entries, made with pauses in which the event loop has the interpreter."""
+    rows: list[RequestRow] = []
+    tries: list[AttemptRow] = []
+    for start in range(0, len(entries), _STRETCH):
+        if start:
+            time.sleep(_BREATH_S)
+        for entry in entries[start : start + _STRETCH]:
+            rows.append(row_of(entry))
+            tries += attempt_rows(entry)
+    return rows, tries
 
 
 def _plain(entry: Entry) -> Entry:

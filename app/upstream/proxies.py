@@ -104,12 +104,11 @@ def is_own(host: str, port: int, own: frozenset[tuple[str, int]]) -> bool:
 
     A loopback or unspecified listening address is met by every name of this machine.
     """
+    ours = [own_host for own_host, own_port in own if own_port == port]
+    if not ours:
+        return False  # as nearly always, and asked for every call
     name = host.strip("[]").rstrip(".").lower()
-    local = is_local(host)
-    for own_host, own_port in own:
-        if own_port == port and (own_host.strip("[]").lower() == name or local):
-            return True
-    return False
+    return is_local(host) or any(one.strip("[]").lower() == name for one in ours)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
