@@ -100,7 +100,8 @@ class _Reading:
         except ValidationError as error:
             for item in error.errors(include_url=False, include_input=False):
                 self.add(*_describe(item))
-        for path, message in (*self._misplaced_references(tree, ()), *_provider_faults(tree)):
+        faults = (*_provider_faults(tree), *_service_faults(tree))
+        for path, message in (*self._misplaced_references(tree, ()), *faults):
             self.add(path, message)
         if config is None or self.problems:
             self.problems.sort(key=lambda problem: (problem.line, problem.key))
@@ -198,7 +199,11 @@ def _override_value(path: KeyPath, variable: str, value: str) -> Any:
 def _holds_secret(path: KeyPath) -> bool:
     if path[:1] == ("providers",) and path[-2:-1] == ("headers",):
         return True
-    return path[-1:] in (("api_key",), ("proxy",)) and path[0] in ("providers", "upstream")
+    return path[-1:] in (("api_key",), ("proxy",)) and path[0] in (
+        "providers",
+        "services",
+        "upstream",
+    )
 
 
 def render_path(path: KeyPath) -> str:
@@ -299,6 +304,14 @@ def _provider_faults(tree: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
         yield from _name_faults(name, entry, path)
         if isinstance(entry, dict):
             yield from _account_faults(entry, path)
+
+
+def _service_faults(tree: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    """Check where helper programs are that the user runs: prompts must not travel in the open."""
+    services = tree.get("services")
+    for name, entry in services.items() if isinstance(services, dict) else ():
+        if isinstance(entry, dict) and _is_open_http(entry.get("url")):
+            yield ("services", name, "url"), "expected https, or http on this machine"
 
 
 def _name_faults(name: str, entry: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:

@@ -492,3 +492,16 @@ def test_yaml_reader_is_not_imported_without_a_file():
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:6969", "https://webai.example"])
+def test_helper_program_of_the_user_is_reached_here_or_over_https(url):
+    text = f'services: {{webai: {{url: "{url}", api_key: "${{WEBAI_KEY}}"}}}}'
+    service = load(text, "f", {}).services.webai
+    assert service.url == url
+    assert service.api_key.variables == ("WEBAI_KEY",)
+
+
+def test_prompts_do_not_travel_to_a_helper_program_in_the_open():
+    found = problem("services: {webai: {url: 'http://webai.example'}}")
+    assert found[1:] == ("services.webai.url", "expected https, or http on this machine")
