@@ -92,7 +92,7 @@ export function historySection() {
     dialog("Request", place);
     try {
       const one = (await api.get(`/admin/requests/${encodeURIComponent(id)}`)).request;
-      fill(place, facts(one));
+      fill(place, facts(one), replay(one));
     } catch (error) {
       fill(place, h("p", { class: "note bad" }, error.message));
     }
@@ -108,6 +108,32 @@ export function historySection() {
   }
 
   return { element, show };
+}
+
+/** Asking the same again, of this model or another, where what was said was kept. */
+function replay(one) {
+  const model = h("input", { type: "text", "aria-label": "Another model", placeholder: one.asked || "model", autocomplete: "off" });
+  const place = h("div", { role: "status", "aria-live": "polite" });
+  const go = h("button", {}, "Ask again");
+  return h("form", { onsubmit: async (event) => {
+    event.preventDefault();
+    go.disabled = true;
+    fill(place, h("p", { class: "sub" }, "Waiting for the answer."));
+    try {
+      const found = await api.post(`/admin/requests/${encodeURIComponent(one.id)}/replay`, model.value ? { model: model.value } : {});
+      fill(place, h("div", { class: "sides" }, side("Then", found.original), side("Now", found.replay)));
+    } catch (error) {
+      fill(place, h("p", { class: error.code === "body_not_kept" ? "note" : "note bad" }, error.message));
+    }
+    go.disabled = false;
+  } }, h("h3", {}, "Ask again"), h("div", { class: "line" }, model, go), place);
+}
+
+function side(title, one) {
+  return h("section", {}, h("h4", {}, `${title}: ${one.model || one.asked}`),
+    h("p", { class: "sub" }, [one.account, milliseconds(one.duration_ms), one.output === null ? "" : `${count(prompt(one))} → ${count(one.output)} tokens`,
+      one.cost_usd === null ? "" : money(one.cost_usd)].filter(Boolean).join(" · ")),
+    h("div", { class: "answer", tabindex: "0", "aria-label": `${title}: the answer` }, one.answer.text || one.answer.error || one.error || "Nothing was said."));
 }
 
 function prompt(one) {

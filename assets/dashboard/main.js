@@ -106,10 +106,15 @@ function showSection() {
   if (main.firstElementChild !== section.element) {
     main.replaceChildren(section.element);
     scrollTo(0, 0);
-    const link = document.querySelector("#nav a[aria-current]");
-    if (link) link.scrollIntoView({ block: "nearest", inline: "center" });
+    showLink();
   }
   if (section.show) section.show(rest.map(decodeURIComponent).join("/"));
+}
+
+/** Keep the section's name in sight where the list of them is a strip that scrolls. */
+function showLink() {
+  const link = document.querySelector("#nav a[aria-current]");
+  if (link) link.scrollIntoView({ block: "nearest", inline: "center" });
 }
 
 const STATES = {
@@ -177,6 +182,7 @@ async function start() {
   });
   let reason = "";
   api.onEnd(() => showClosed(reason || "This session has ended."));
+  addEventListener("resize", showLink);
   addEventListener("hashchange", async () => {
     if (location.hash.startsWith("#ticket=")) location.reload();
     else showSection();

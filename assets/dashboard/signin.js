@@ -5,7 +5,7 @@ import { copyButton, dialog, field, fill, h, sentence, toast } from "./dom.js";
 import { span } from "./format.js";
 
 const WAYS = { browser: "Sign in in the browser", device: "Sign in with a code", secret: "Enter" };
-const POLL_MS = 1000;
+const POLL_MS = 500;
 const ALONE = { desktop: false, windows: false, line: "", remembered: {}, pages: {} };
 
 /** Open the dialog. `wanted` may name a provider and an account to repair; `done` is called after

@@ -134,16 +134,17 @@ export function welcomeSection(app) {
     heading.textContent = "Point your agents here";
     const line = (text) => h("div", { class: "line" }, h("pre", { tabindex: "0" }, text), copyButton(text));
     fill(place,
-      h("p", {}, "In a terminal, for each agent that you use. You see each change before it is made, and ",
+      h("p", {}, "On the page of agents, or in a terminal. You see each change before it is made, and ",
         h("code", {}, "dragoman disconnect"), " takes it back:"),
       h("dl", { class: "facts" }, AGENTS.map(([name, title]) =>
         h("div", {}, h("dt", {}, title), h("dd", {}, line(`dragoman connect ${name}`))))),
       h("p", {}, "Any other program: give it this address, and any word as its key."),
       line(`${address()}/v1`),
-      h("p", { class: "sub" }, h("code", {}, "dragoman connect"), " lists the other agents that it knows. This page is in the ",
+      h("p", { class: "sub" }, h("code", {}, "dragoman connect"), " lists the other agents that it knows. These steps are in the ",
         h("a", { href: "#/help/desktop" }, "help"), ", too."),
       h("div", { class: "actions" }, back(),
-        h("a", { class: "button primary", href: "#/now" }, "Open the dashboard")));
+        h("a", { class: "button primary", href: "#/agents" }, "Connect an agent here"),
+        h("a", { class: "button", href: "#/now" }, "Open the dashboard")));
   }
 
   return { element, show: () => go(0) };

@@ -265,3 +265,22 @@ async def test_keys_show_their_limits_and_are_changed_and_rotated(
         await page.press("Rotate", "document.querySelector('dialog')")
         await page.see("It is shown only now")
         assert (await Server(running).post(CHAT, SAY, mine)).status == 401
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_request_is_asked_again_where_what_was_said_was_kept(chromium, tmp_path, kept):
+    settings = "ledger: {bodies: true}\n" if kept else ""
+    async with opened(chromium, tmp_path, settings) as (running, page):
+        await Server(running).post(CHAT, SAY)
+        assert await asyncio.to_thread(running.ledger.flush)
+        await show(page, "history")
+        await page.press("demo-chat", "document.querySelector('#section-history tbody')")
+        await page.see("Ask again")
+        await page.run("document.querySelector('dialog form input').value = 'demo-think'; return 1")
+        await page.press("Ask again", "document.querySelector('dialog')")
+        if kept:
+            await page.see("Then: demo-chat")
+            await page.see("Now: demo-think")
+        else:
+            await page.until("document.querySelector('dialog p.note')")
+            assert "bodies: true" in await page.text()
