@@ -126,7 +126,7 @@ def test_what_the_service_lists_for_a_model_counts_more_than_a_rule(listed, clie
         ("gemma-3", GEMINI),
         ("learnlm-2", GEMINI),
         ("gemini-3-pro-aistudio", None),
-        ("gemini-3-pro-webai", PROVIDERS["webai"]),
+        ("gemini-3-pro-webai", None),
         ("demo-chat", None),
         ("o10", None),
         ("o1x", None),
