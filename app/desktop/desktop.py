@@ -127,6 +127,7 @@ class Desktop:
             self._begin,
             self._preferences.places,
             lambda places: self._prefer(places=dict(places)),
+            changed=self.bridge.refresh,
         )
 
     # --- the thread ------------------------------------------------------------------------------
@@ -423,9 +424,14 @@ class Desktop:
             await self._notifier.send(Notice("answer", "", "Dragoman", self._ending))
 
     def alone(self) -> None:
-        """Say that no panel shows the icon, and open the dashboard in its place."""
+        """Say that no panel shows the icon, and open the dashboard in its place.
+
+        A start by a click has no terminal to say it in, so it is a notification as well.
+        """
         where = self._status.address
-        self._parts.say(f"This desktop shows no tray icons; Dragoman runs without, at {where}.")
+        text = f"This desktop shows no tray icons; Dragoman runs without, at {where}."
+        self._parts.say(text)
+        self._begin(self._tell(Notice("answer", "", "Dragoman", text)))
         unasked = self._greeting or os.environ.get(autostart.MARK)
         if "dashboard" in self.bridge.actions and not unasked:
             self.perform(Action("dashboard"))

@@ -18,6 +18,7 @@ from its loop, and both only leave a call behind.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
@@ -46,6 +47,7 @@ _SEEN_S = 4.0
 """How long the last page of a sign-in that worked stays: long enough to read name and plan."""
 _HOME_S = 5.0
 """How long the page that the service sends the window to may take to show."""
+_DRAWN_S = 15.0
 _OURS = (520, 640)
 _THEIRS = (560, 780)
 _MENU = (
@@ -86,6 +88,8 @@ class _SignIn:
     """What the window came for was read, and is being tried."""
     troubles: set[str] = field(default_factory=set)
     """Hosts that were complained of already."""
+    drawn: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while our window shows its page."""
     home: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while their window shows our own page after the sign-in."""
     gone: asyncio.Event = field(default_factory=asyncio.Event)
@@ -107,6 +111,7 @@ class SignIns:
         begin: runs a coroutine on the desktop's loop; from any thread.
         places: where the user had each service's page last time.
         remember: keeps that.
+        changed: called after each step, so that the menu shows what waits.
         seen_s: how long the last page of a sign-in that worked stays, in seconds.
     """
 
@@ -119,6 +124,7 @@ class SignIns:
         places: Mapping[str, Place],
         remember: Callable[[Mapping[str, Place]], None],
         *,
+        changed: Callable[[], None],
         seen_s: float = _SEEN_S,
     ) -> None:
         self._windows = windows
@@ -127,6 +133,7 @@ class SignIns:
         self._begin = begin
         self._places = MappingProxyType(dict(places))
         self._remember = remember
+        self._changed = changed
         self._seen_s = seen_s
         self._running: dict[str, _SignIn] = {}
         self._swept = False
@@ -217,6 +224,7 @@ class SignIns:
         before = sign_in.told
         sign_in.told, sign_in.place = told, place
         if before is None or before.id != told.id:
+            self._changed()
             if before is not None and before.live:
                 await self._cancel(before)
             if sign_in.watch is not None:
@@ -262,6 +270,7 @@ class SignIns:
         try:
             while told.live:
                 told = sign_in.told = await self._ask("sign_in_wait", f"{told.id} {told.state}")
+                self._changed()
                 if told.state == "other_identity":
                     await self._say(sign_in)
         except AppError as error:
@@ -296,6 +305,9 @@ class SignIns:
             seen = sign_in.home.is_set()
         if not seen:
             await self._say(sign_in)
+            if sign_in.ours == "window":
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(sign_in.drawn.wait(), _DRAWN_S)
         await asyncio.sleep(self._seen_s)
         self._close(sign_in)
 
@@ -308,6 +320,7 @@ class SignIns:
         title = f"Dragoman: sign in to {sign_in.title}"
         page = Page(url, title, width=_OURS[0], height=_OURS[1])
         sign_in.ours = "window"
+        sign_in.drawn.clear()
 
         def heard(event: _Event) -> None:
             self._begin(self._heard_ours(sign_in, number, event))
@@ -368,10 +381,13 @@ class SignIns:
         if number != sign_in.ours_id:
             return
         match event["event"]:
+            case "loaded":
+                sign_in.drawn.set()
             case "browser":
                 sign_in.ours = "browser"
             case "failed" | "ended":
                 sign_in.ours = ""
+                sign_in.drawn.set()
                 await self._left(sign_in)
 
     async def _heard_theirs(self, sign_in: _SignIn, number: int, event: _Event) -> None:

@@ -182,7 +182,10 @@ class Window:
 
     def _read(self, name: str) -> str:
         """Return a cookie of the page that is shown; empty when it has none of that name."""
-        for cookie in self._window.get_cookies() or ():
+        # The window's own method waits for a page that is loaded, and an answer that GTK does not
+        # show, like JSON, never is.
+        window = self._window
+        for cookie in window.gui.get_cookies(window.uid) or ():
             if name in cookie:
                 return str(cookie[name].value)
         return ""

@@ -26,15 +26,14 @@ class FakeWindow:
         self.title, self.url, self.options = title, url, options
         self.did = []
         self.cookies = []
+        self.uid = "master"
+        self.gui = types.SimpleNamespace(get_cookies=lambda uid: self.cookies)
         self.events = types.SimpleNamespace(
             loaded=Event(), shown=Event(), closed=Event(), before_show=Event()
         )
 
     def get_current_url(self):
         return self.url
-
-    def get_cookies(self):
-        return self.cookies
 
     def __getattr__(self, name):
         return lambda *arguments: self.did.append((name, *arguments))

@@ -187,7 +187,7 @@ class DesktopProgram:
         return asyncio.run(serve(self.service, attached, self._sleep))
 
     def _tray(self, desktop):
-        desktop.sign_ins._seen_s = 1.0
+        desktop.sign_ins._seen_s = 2.0
         desktop.bridge._interval_s = 0.05
         return system_tray("sni", desktop)
 

@@ -384,8 +384,7 @@ def test_copilot_by_device_code(start):
 
     async def wait(seconds):
         clock.advance(seconds)
-        while not typed.is_set():
-            await asyncio.sleep(0.05)
+        await asyncio.to_thread(typed.wait)
 
     github = GitHubPages(clock)
     with fakes(person, github, Copilot(github)) as town:
@@ -405,7 +404,10 @@ def test_copilot_by_device_code(start):
         code = program.flow("waiting").user_code
         assert code in shown["text"]
         assert set(program.windows.names()) == {"sign-in copilot", "service copilot"}
-        client.menu().find(f"GitHub Copilot: type {code}")
+        click_free = until(
+            lambda: [t for t in client.menu().texts() if t.startswith(f"GitHub Copilot: type {code}")]
+        )
+        assert click_free
         github.approve(code)
         typed.set()
         program.see(title, "octo", "closes by itself")
