@@ -279,6 +279,7 @@ async def test_running_request_is_seen_with_what_is_known_of_it(chromium, tmp_pa
         )
         await page.until("document.querySelector('tr.running')")
         await page.until("document.querySelector('tr.running').innerText.includes('≈')")
+        await page.until("document.getElementById('state').innerText.startsWith('Answering')")
         row = await page.run("return document.querySelector('tr.running').innerText")
         assert "claude-cli/2.0" in row
         assert "demo/demo" in row
@@ -286,6 +287,7 @@ async def test_running_request_is_seen_with_what_is_known_of_it(chromium, tmp_pa
         await page.see("Why there")
         call.cancel()
         await page.until("document.querySelector('dialog').innerText.includes('Client left')")
+        await page.until("document.getElementById('state').innerText.startsWith('Running')")
         await page.key("Escape", number=27)
         await page.until("!document.querySelector('dialog')")
         assert page.faults == []

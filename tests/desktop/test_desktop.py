@@ -373,6 +373,7 @@ def test_without_a_panel_the_dashboard_opens(rig):
     rig.settle()
     assert rig.windows.opened
     assert "http://localhost:8317" in rig.said[0]
+    assert [notice.text for notice in rig.sent if notice.kind == "answer"] == rig.said
 
 
 def test_without_a_panel_at_sign_in_nothing_opens(rig, monkeypatch):

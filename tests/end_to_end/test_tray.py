@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from unittest.mock import ANY
 
 import pytest
 
@@ -165,6 +166,8 @@ def test_without_a_panel_it_says_so_once_and_opens_the_dashboard(bare, bus):  # 
     assert "/admin#ticket=" in desk.opened.read_text()
     said = assert_commands_work(desk, process)
     assert said.count("This desktop shows no tray icons") == 1
+    assert [notice[1:3] for notice in desk.panel.notices] == [("Dragoman", ANY)]
+    assert "shows no tray icons" in desk.panel.notices[0][2]
 
 
 def test_without_a_session_bus_it_runs_headless(bare):

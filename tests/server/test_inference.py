@@ -529,3 +529,15 @@ def test_paths_are_decoded_but_for_the_slash():
     assert decode_path("/v1/models/a%20b%2Fc%2fd") == "/v1/models/a b%2Fc%2Fd"
     assert decode_path("/plain") == "/plain"
     assert Caller("127.0.0.1", same_user=True, loopback=True).same_user
+
+
+async def test_each_request_that_begins_or_ends_is_told(tmp_path):
+    async with Upstream(holding(BEGUN)) as up, running(tmp_path, up.settings()) as server:
+        seen = []
+        server.service.subscribe(lambda: seen.append(server.service.running))
+        async with server.dial() as (_reader, writer):
+            writer.write(server.render("POST", CHAT, SAY | {"model": "m", "stream": True}))
+            await asyncio.wait_for(up.reached.wait(), 5)
+            assert seen[-1] == 1
+        await wait_for_idle(server)
+        assert seen[-1] == 0
