@@ -127,6 +127,7 @@ class Desktop:
             self._begin,
             self._preferences.places,
             lambda places: self._prefer(places=dict(places)),
+            changed=self.bridge.refresh,
         )
 
     # --- the thread ------------------------------------------------------------------------------
