@@ -86,27 +86,67 @@ def list_models(
         demo: list the demo's models in any case.
         facts: what is known beside.
     """
-    facts = facts or Facts()
-    rows: dict[str, ModelRow] = {}
+    told = facts or Facts()
+    serving = _serving(accounts, catalog, grant, told, demo=demo)
+
+    def row_of(name: str, target: str) -> ModelRow | None:
+        """Return the row of a name that means a model, where the caller may have it."""
+        row: ModelRow | None = None
+        for one in serving[target]:
+            account = one.account
+            # A name of the settings may be in a key's scope as well as what it stands for.
+            if not any(grant.allows(account.provider.id, n, account.id) for n in {name, target}):
+                continue
+            label = (account.label,) if grant.key is None else ()
+            if row is None:
+                row = _row(one, name, catalog, told, label)
+            else:
+                row = replace(
+                    row, accounts=row.accounts + label, until=_sooner(row.until, one.until)
+                )
+        return row
+
+    found: dict[str, ModelRow] = {}
+    for name, target in _names(serving, catalog):
+        if (row := row_of(name, target)) is not None:
+            found[name] = row
+    for chain, models in catalog.chains.items():
+        targets = (_target(model, serving, catalog.aliases) for model in models)
+        rows = [row for name in targets if name is not None and (row := row_of(chain, name))]
+        if rows and chain not in found:
+            # Whoever waits for one of a chain's models is served by the next.
+            until = None if any(row.until is None for row in rows) else rows[0].until
+            found[chain] = replace(rows[0], display_name=chain, until=until)
+    return list(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """An account that has a model."""
+
+    account: Account
+    public: str
+    upstream: str
+    until: float | None
+
+
+def _serving(
+    accounts: Sequence[Account], catalog: Catalog, grant: Grant, facts: Facts, *, demo: bool
+) -> dict[str, list[_Serving]]:
+    """Return each model's public name with the accounts in scope that can serve it now."""
+    found: dict[str, list[_Serving]] = {}
     real = any(not account.provider.demo for account in accounts)
     for account in accounts:
         if not account.ready or (account.provider.demo and real and not demo):
             continue
+        if not grant.allows(account.provider.id, None, account.id):
+            continue
         for public, upstream in catalog.names(account).items():
-            if not grant.allows(account.provider.id, public, account.id):
-                continue
             state = facts.state(account, upstream)
-            if state.health not in ("ready", "cooling"):
-                continue
-            until = None if state.health == "ready" or state.soft else state.until
-            label = (account.label,) if grant.key is None else ()
-            row = rows.get(public)
-            rows[public] = (
-                _row(account, public, upstream, catalog, facts, label, until)
-                if row is None
-                else replace(row, accounts=row.accounts + label, until=_sooner(row.until, until))
-            )
-    return [*rows.values(), *_named(rows, catalog)]
+            if state.health in ("ready", "cooling"):
+                until = None if state.health == "ready" or state.soft else state.until
+                found.setdefault(public, []).append(_Serving(account, public, upstream, until))
+    return found
 
 
 def _sooner(one: float | None, other: float | None) -> float | None:
@@ -114,17 +154,12 @@ def _sooner(one: float | None, other: float | None) -> float | None:
 
 
 def _row(
-    account: Account,
-    public: str,
-    upstream: str,
-    catalog: Catalog,
-    facts: Facts,
-    label: tuple[str, ...],
-    until: float | None,
+    one: _Serving, name: str, catalog: Catalog, facts: Facts, label: tuple[str, ...]
 ) -> ModelRow:
+    account, upstream = one.account, one.upstream
     provider = account.provider
     listed = catalog.facts(account, upstream)
-    profile = catalog.profile(account, public, upstream)
+    profile = catalog.profile(account, one.public, upstream)
     known = find(catalog.snapshot, upstream)
     reads: frozenset[str] = frozenset() if known is None else known.input
     if reads and profile.images != ("image" in reads):  # the service's list, or the settings
@@ -137,7 +172,7 @@ def _row(
     )
     title = (listed.name if listed is not None else None) or facts.registry.title(upstream)
     return ModelRow(
-        public,
+        name,
         provider.id,
         label,
         title,
@@ -151,42 +186,33 @@ def _row(
         reasoning,
         profile.tools if told or not profile.tools else None,
         facts.rates(upstream),
-        until,
+        one.until,
     )
 
 
-def _named(rows: Mapping[str, ModelRow], catalog: Catalog) -> Iterator[ModelRow]:
-    """Yield aliases and chains that lead to a model of the list."""
-    seen = set(rows)
+def _names(known: Mapping[str, object], catalog: Catalog) -> Iterator[tuple[str, str]]:
+    """Yield each name that may be asked for with the model that it means, aliases last."""
+    yield from ((name, name) for name in known)
     for alias in catalog.aliases:
-        row = _target(alias, rows, catalog.aliases)
-        if row is not None and alias not in seen:
-            seen.add(alias)
-            yield replace(row, id=alias)
-    for chain, models in catalog.chains.items():
-        found = [
-            row for name in models if (row := _target(name, rows, catalog.aliases)) is not None
-        ]
-        if found and chain not in seen:
-            seen.add(chain)
-            # Whoever waits for one of a chain's models is served by the next.
-            until = None if any(row.until is None for row in found) else found[0].until
-            yield replace(found[0], id=chain, display_name=chain, until=until)
+        target = _target(alias, known, catalog.aliases)
+        if target is not None and alias not in known:
+            yield alias, target
 
 
-def _target(name: str, rows: Mapping[str, ModelRow], aliases: Mapping[str, str]) -> ModelRow | None:
+def _target(name: str, known: Mapping[str, object], aliases: Mapping[str, str]) -> str | None:
     """Return the model that a name of the settings means, in any form in which it may stand."""
     for _ in range(len(aliases) + 1):  # aliases of aliases, but no circle
         name = name.partition("(")[0]  # reasoning: model(high)
-        if (row := rows.get(name)) is not None:
-            return row
+        if name in known:
+            return name
         if name in aliases:
             name = aliases[name]
             continue
-        _, slash, name = name.partition("/")  # provider/model, provider/label/model
-        while slash and name not in rows and "/" in name:
+        while "/" in name:  # provider/model, provider/label/model
             name = name.partition("/")[2]
-        return rows.get(name) if slash else None
+            if name in known:
+                return name
+        return None
     return None
 
 

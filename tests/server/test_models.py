@@ -232,6 +232,21 @@ def test_a_key_sees_its_scope_and_no_labels():
     assert rows["old"].accounts == ()
 
 
+def test_a_name_of_the_settings_may_be_a_keys_scope_like_what_it_stands_for():
+    catalog = Catalog(
+        listed=LISTED, aliases={"fast": "old"}, chains={"either": ("fast", "claude-sonnet-4-5")}
+    )
+
+    def seen(*models):
+        key = KeyRecord("k", "k", "client", "0" * 64, 0.0, models=models)
+        return set(listed(ONE, catalog=catalog, grant=Grant("key", key)))
+
+    assert seen("fast") == {"fast"}
+    assert seen("either") == {"either"}
+    assert seen("old") == {"old", "fast", "either"}
+    assert seen("nothing") == set()
+
+
 def test_the_demo_is_listed_only_while_nothing_else_is_there():
     demo = Account("demo/demo", DEMO, "demo", DEMO.base_url)
     catalog = Catalog(listed=LISTED | {"demo/demo": {"demo-chat": ModelFacts("demo-chat")}})
