@@ -50,6 +50,8 @@ RunProgram = Callable[[CredentialCommand], Awaitable[bytes]]
 @dataclass(slots=True)
 class _Kept:
     credential: Credential
+    command: CredentialCommand
+    """That printed it; another one may print another key."""
     until: float
     """Epoch seconds until which it is used without another run."""
 
@@ -67,7 +69,7 @@ class CommandCredentials:
         self._now = now
         self._kept: dict[str, _Kept] = {}
         self._failed: dict[str, tuple[AccountError, float]] = {}
-        self._running: dict[str, asyncio.Task[Credential]] = {}
+        self._running: dict[str, tuple[CredentialCommand, asyncio.Task[Credential]]] = {}
 
     async def get(self, account_id: str, command: CredentialCommand) -> Credential:
         """Return an account's credential.
@@ -77,24 +79,24 @@ class CommandCredentials:
                 (code ``credential_command_failed``).
         """
         kept = self._kept.get(account_id)
-        if kept is not None and self._now() < kept.until:
+        if kept is not None and kept.command == command and self._now() < kept.until:
             return kept.credential
         failed = self._failed.get(account_id)
         if failed is not None and self._now() < failed[1]:
-            raise failed[0]
-        task = self._running.get(account_id)
-        if task is None:
-            task = spawn(self._fetch(account_id, command), f"credential of {account_id}")
-            self._running[account_id] = task
-            task.add_done_callback(lambda done: self._ended(account_id, done))
+            raise _again(failed[0])
+        running = self._running.get(account_id)
+        if running is not None and running[0] == command:
+            return await asyncio.shield(running[1])
+        task = spawn(self._fetch(account_id, command), f"credential of {account_id}")
+        self._running[account_id] = command, task
+        task.add_done_callback(lambda done: self._ended(account_id, done))
         return await asyncio.shield(task)
 
-    def rejected(self, account_id: str, secret: str) -> bool:
-        """Take note that a service refused what was printed; say whether another run may help."""
+    def rejected(self, account_id: str, secret: str) -> None:
+        """Take note that a service refused what was printed: the next call runs the program."""
         kept = self._kept.get(account_id)
         if kept is not None and kept.credential.secret == secret:
             del self._kept[account_id]
-        return True
 
     def trouble(self, account_id: str) -> str:
         """Return why the last run failed; empty when it did not."""
@@ -121,13 +123,19 @@ class CommandCredentials:
         until = now + command.lifetime_s
         if credential.expires_at is not None:
             until = max(now + 1.0, credential.expires_at - _LEAD_S)
-        self._kept[account_id] = _Kept(credential, until)
+        self._kept[account_id] = _Kept(credential, command, until)
         return credential
 
     def _ended(self, account_id: str, task: asyncio.Task[Credential]) -> None:
-        self._running.pop(account_id, None)
+        if self._running.get(account_id, (None, None))[1] is task:
+            del self._running[account_id]
         if not task.cancelled():
             task.exception()  # whoever waits is told; nobody may be waiting any more
+
+
+def _again(error: AccountError) -> AccountError:
+    """Return an error for one more caller: each needs an object, for its traceback."""
+    return AccountError(error.message, hint=error.hint, code=error.code)
 
 
 def parse_printed(printed: bytes, now: float) -> Credential:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from app.accounts.account import Account
+from app.accounts.manner import Manner
+from app.errors import AccountError, Retry
 from app.http import Headers, header
 from app.providers.base import Provider
 from app.providers.credential import Credential
@@ -17,14 +19,19 @@ from app.providers.credential import Credential
 __all__ = ["forwarding"]
 
 
-def forwarding(providers: Iterable[Provider]) -> Callable[[Headers, str, str], Account | None]:
+def forwarding(
+    providers: Iterable[Provider],
+    manner_of: Callable[[str], Manner] = lambda _provider_id: Manner(),
+) -> Callable[[Headers, str, str], Account | None]:
     """Return what recognises such calls.
 
     Args:
         providers: those that the settings say this of.
+        manner_of: how the settings want a provider's accounts called; takes its id.
 
     Returns:
-        A function of a call's head, dialect and model.
+        A function of a call's head, dialect and model. It raises ``AccountError``
+        (``account_not_ready``) where the settings name a proxy that is not there.
     """
     ready = [
         (provider.own_token, replace(provider, shape=provider.shape_own, renew=None))
@@ -41,12 +48,22 @@ def forwarding(providers: Iterable[Provider]) -> Callable[[Headers, str, str], A
         for pattern, provider in ready:
             wanted = dialect in provider.dialects and provider.serves(model)
             if wanted and pattern.fullmatch(token.strip()):
+                manner = manner_of(provider.id)
+                if manner.trouble:
+                    raise AccountError(
+                        f"Calls with a sign-in of their own cannot go on: {manner.trouble}.",
+                        status=400,
+                        code="account_not_ready",
+                        retry=Retry.NEVER,
+                    )
                 return Account(
                     f"{provider.id}/forward",
                     provider,
                     "forward",
                     provider.base_url,
                     Credential(token.strip(), "oauth"),
+                    headers=manner.headers,
+                    proxy=manner.proxy,
                 )
         return None
 

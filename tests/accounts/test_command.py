@@ -232,6 +232,38 @@ async def test_one_run_serves_all_who_wait():
     assert desk.runs == 1
 
 
+async def test_what_another_program_printed_is_not_used():
+    desk = Desk(b"one", b"two", b"three")
+    assert await desk.get(timeout_s=5) == "one"
+    assert await desk.get(timeout_s=6) == "two"
+    assert await desk.get(timeout_s=6) == "two"
+    assert await desk.get(timeout_s=5) == "three"
+
+
+async def test_program_that_was_replaced_while_it_ran_is_not_waited_for():
+    desk = Desk(b"old", b"new", b"newest")
+    desk.go.clear()
+    old = asyncio.ensure_future(desk.get(timeout_s=5))
+    await until(lambda: desk.runs == 1)
+    new = asyncio.ensure_future(desk.get(timeout_s=6))
+    await until(lambda: desk.runs == 2)
+    desk.go.set()
+    assert [await old, await new] == ["old", "new"]
+
+
+async def test_each_caller_gets_an_error_of_its_own():
+    desk = Desk(AccountError("It failed.", code="credential_command_failed", hint="Look."))
+    caught = []
+    for _ in range(3):
+        with pytest.raises(AccountError) as one:
+            await desk.get()
+        caught.append(one.value)
+    assert len({id(error) for error in caught}) == 3
+    assert {(e.message, e.code, e.hint) for e in caught} == {
+        ("It failed.", "credential_command_failed", "Look.")
+    }
+
+
 async def test_accounts_are_kept_apart():
     desk = Desk(b"one", b"two")
     assert [await desk.get("a/a-1"), await desk.get("b/b-1"), await desk.get("a/a-1")] == [
@@ -244,9 +276,9 @@ async def test_accounts_are_kept_apart():
 async def test_a_refused_key_makes_the_next_call_run_the_program_again():
     desk = Desk(b"one", b"two")
     await desk.get()
-    assert desk.kept.rejected("a/a-1", "another")
+    desk.kept.rejected("a/a-1", "another")
     assert await desk.get() == "one"
-    assert desk.kept.rejected("a/a-1", "one")
+    desk.kept.rejected("a/a-1", "one")
     assert await desk.get() == "two"
 
 

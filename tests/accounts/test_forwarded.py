@@ -3,6 +3,8 @@
 import pytest
 
 from app.accounts.forwarded import forwarding
+from app.accounts.manner import Manner
+from app.errors import AccountError, Retry
 from app.providers import ANTHROPIC, CLAUDE
 
 TOKEN = "sk-ant-oat01-" + "x" * 40
@@ -38,3 +40,14 @@ def test_every_other_call_is_none(headers, dialect, model):
 def test_nothing_is_forwarded_where_the_settings_do_not_say_so():
     assert forwarding([])(OWN, "anthropic", "claude-opus-5") is None
     assert forwarding([ANTHROPIC])(OWN, "anthropic", "claude-opus-5") is None
+
+
+def test_the_call_goes_by_the_providers_proxy_and_not_without_it():
+    manner = Manner((("X-A", "1"),), "http://p.test:1")
+    account = forwarding([CLAUDE], {"claude": manner}.get)(OWN, "anthropic", "claude-opus-5")
+    assert (account.proxy, account.headers) == (manner.proxy, manner.headers)
+    lacking = {"claude": Manner(trouble="PROXY is not set in this session")}
+    with pytest.raises(AccountError, match="PROXY is not set") as caught:
+        forwarding([CLAUDE], lacking.get)(OWN, "anthropic", "claude-opus-5")
+    assert (caught.value.status, caught.value.retry) == (400, Retry.NEVER)
+    assert TOKEN not in caught.value.text
