@@ -416,10 +416,9 @@ class Service:
 
     def _forwarding(self) -> Callable[[Headers, str, str], Account | None]:
         sections = self.config.providers
+        wanted = [one for name, one in self.providers.items() if name in sections]
         return forwarding(
-            provider
-            for provider in self.providers.values()
-            if provider.id in sections and sections[provider.id].forward
+            (one for one in wanted if sections[one.id].forward), self.desk.book.manner
         )
 
     def _page_changed(self, account_id: str, connected: bool) -> None:
