@@ -48,6 +48,7 @@ _TYPES = {
 }
 _PAGES = (
     "dashboard",
+    "desktop",
     "accounts",
     "agents",
     "routing",
