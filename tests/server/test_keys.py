@@ -1,5 +1,8 @@
 """The control routes of keys, over the whole program."""
 
+import asyncio
+import contextlib
+import sys
 import time
 
 import pytest
@@ -8,10 +11,11 @@ from app.accounts.roster import Roster
 from app.config import Config
 from app.errors import AppError, RequestError
 from app.server.keys import KeyDesk
+from app.server.peer import NoProver
 from app.server.spending import Spending
 from app.store.opening import Opening
 from tests.gateway.scripted import chat_whole
-from tests.server.running import CHAT, SAY, Upstream, answering, running, whole
+from tests.server.running import CHAT, SAY, Upstream, answering, read_reply, running, whole
 
 HELLO = answering(whole(chat_whole()))
 ASK = SAY | {"model": "m"}
@@ -194,3 +198,50 @@ async def test_a_wrong_body_is_an_error_of_the_caller(tmp_path, body):
                 await change
     finally:
         await opening.close()
+
+
+class Elsewhere:
+    """One connection from an address of this machine, which counts as a sender of its own."""
+
+    def __init__(self, server, address):
+        self.server, self.address = server, address
+
+    async def __aenter__(self):
+        self.reader, self.writer = await asyncio.open_connection(
+            "127.0.0.1", self.server.port, local_addr=(self.address, 0)
+        )
+        return self
+
+    async def __aexit__(self, *_):
+        self.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+    async def ask(self, *keys):
+        """Return the answers to one request for each key, sent one behind the other."""
+        asked = [self.server.render("POST", CHAT, SAY, {"x-api-key": key}) for key in keys]
+        self.writer.write(b"".join(asked))
+        return [await asyncio.wait_for(read_reply(self.reader), 20) for _ in keys]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there all of 127/8 is this machine")
+async def test_ten_thousand_wrong_keys_slow_only_who_sends_them(tmp_path):
+    async with running(tmp_path, prover=NoProver()) as server:
+        key = (await admin(server, "", {"label": "ci"})).json["key"]
+        wrong = [f"dg-{number:032d}" for number in range(10_000)]
+        async with (
+            Elsewhere(server, "127.0.0.2") as guesser,
+            Elsewhere(server, "127.0.0.3") as user,
+        ):
+            seen = []
+            for start in range(0, len(wrong), 500):
+                seen += await guesser.ask(*wrong[start : start + 500])
+                (good,) = await user.ask(key)
+                assert good.status == 200
+            assert [reply.status for reply in seen] == [401] * 20 + [429] * 9_980
+            assert {reply.json["error"]["code"] for reply in seen[20:]} == {"too_many_failed_keys"}
+            assert all(0 < int(reply.header("retry-after")) <= 60 for reply in seen[20:])
+            (mistyped,) = await user.ask(wrong[0])
+            assert mistyped.status == 401  # nobody else is told to wait
+            (right,) = await guesser.ask(key)
+            assert right.status == 200  # and a right key never is
