@@ -36,6 +36,7 @@ __all__ = [
     "native_of",
     "own_fields",
     "parse_arguments",
+    "parse_object",
 ]
 
 
@@ -97,3 +98,12 @@ class Outgoing:
     def profile(self) -> ModelProfile:
         """Facts about the model."""
         return self.target.profile
+
+
+def parse_object(raw: bytes) -> JsonObject | None:
+    """Return a JSON object, or None when it is none."""
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
