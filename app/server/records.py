@@ -122,6 +122,8 @@ class Records:
     def warnings(self) -> tuple[str, ...]:
         """What does not work although the settings want it, one sentence each."""
         found = []
+        if sentence := self._rooms.ledger.state.sentence:
+            found.append(f"ledger: {sentence}")
         if self.traces.trouble:
             found.append(f"traces: {self.traces.trouble}")
         if self.bodies.on and self.bodies.trouble:

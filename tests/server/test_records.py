@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from app.config import Config
+from app.ledger.ledger import Ledger
 from app.ledger.traces import Traces
 from app.paths import asset
 from app.server.records import Records
@@ -133,7 +134,8 @@ def test_the_sizes_of_the_settings_are_bytes(tmp_path):
             "cache": {"enabled": True, "max_mb": 5, "ttl_s": 9},
         }
     )
-    rooms = SimpleNamespace(config=config, paths=SimpleNamespace(data=tmp_path))
+    ledger = Ledger(spill=None)
+    rooms = SimpleNamespace(config=config, paths=SimpleNamespace(data=tmp_path), ledger=ledger)
     records = Records(rooms)
     rules = records._body_rules()
     assert (rules.on, rules.days, rules.body_bytes) == (True, 1, 3_072)
