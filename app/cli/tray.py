@@ -24,6 +24,10 @@ _INTERRUPTED = 130
 class DesktopHalf(Protocol):
     """What this asks of ``app.desktop.start``, which it must not import."""
 
+    def by_hand(self) -> bool:
+        """Return whether a person started this, and not the sign-in to the computer."""
+        ...
+
     def missing(self) -> str:
         """Return why this session can have no tray; empty when it can."""
         ...
@@ -72,6 +76,8 @@ def run(
     prepare()
     try:
         if (record := find_running(places())) is not None:
+            if not desktop.by_hand():
+                return 0  # what runs may go on unseen: nobody asked to see it
             if _show_first(record, browse) or desktop.missing():
                 return 0
             if not _offer(desktop, record, browse):

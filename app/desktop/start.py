@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from app.desktop.autostart import MARK
 from app.desktop.tray import choose, look_around
 from app.paths import Paths
 
 if TYPE_CHECKING:
     from app.desktop.program import Serve
 
-__all__ = ["missing", "offer", "start"]
+__all__ = ["by_hand", "missing", "offer", "start"]
+
+
+def by_hand() -> bool:
+    """Return whether a person started this, and not the sign-in to the computer."""
+    return not os.environ.get(MARK)
 
 
 def missing() -> str:

@@ -169,6 +169,25 @@ async def test_first_answer_takes_three_clicks_and_no_account(chromium, axe, tmp
         assert page.faults == []
 
 
+async def test_first_steps_need_no_mouse(chromium, tmp_path):
+    async with opened(chromium, tmp_path) as (_, page):
+        await show(page, "welcome")
+        focus = "document.activeElement"
+        await page.until(f"{focus}.tagName === 'H1'")
+        await page.key("Tab", number=9)
+        await page.key("Enter", number=13)
+        await page.until(f"{focus}.textContent.startsWith('Add an account, or')")
+        for _ in range(2):
+            await page.key("Tab", number=9)
+        await page.key("Enter", number=13)
+        await page.until(f"{focus}.textContent === 'Send a first request'")
+        for _ in range(5):  # model, question, answer, back, send
+            await page.key("Tab", number=9)
+        await page.key("Enter", number=13)
+        await page.see("First words after")
+        assert page.faults == []
+
+
 async def test_first_request_streams_and_can_be_stopped(chromium, tmp_path):
     async with opened(chromium, tmp_path) as (_, page):
         await show(page, "welcome")

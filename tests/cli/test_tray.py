@@ -8,8 +8,12 @@ class FakeDesktop:
     def __init__(self, missing="", wanted=False):
         self.reason = missing
         self.wanted = wanted
+        self.asked = True
         self.started = None
         self.offered = None
+
+    def by_hand(self):
+        return self.asked
 
     def missing(self):
         return self.reason
@@ -92,6 +96,14 @@ def test_first_without_a_tray_is_taken_over_from(fake, capsys, monkeypatch):
     assert tray.run(desktop, lambda ready, attach: 3) == 3
     assert ended == [fake.record]
     assert desktop.started is not None
+
+
+def test_start_at_sign_in_leaves_the_first_alone(fake):
+    desktop, browsed = FakeDesktop(), []
+    desktop.asked = False
+    assert tray.run(desktop, never, browse=browsed.append) == 0
+    assert (browsed, desktop.offered) == ([], None)
+    assert "/admin/show" not in [path for _, path, *_ in fake.asked]
 
 
 def test_first_that_cannot_show_itself_is_named(fake, capsys):

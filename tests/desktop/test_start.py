@@ -5,6 +5,7 @@ import pytest
 
 from app.cli.launch import own_environment
 from app.desktop import start
+from app.desktop.autostart import MARK
 from app.paths import Paths
 from tests.desktop.scripted_program import ScriptedProgram
 
@@ -14,6 +15,23 @@ def test_reason_is_named_where_there_is_no_tray(monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     assert start.missing() == "There is no display."
+
+
+def test_start_at_sign_in_is_told_from_a_persons(monkeypatch):
+    monkeypatch.delenv(MARK, raising=False)
+    assert start.by_hand()
+    monkeypatch.setenv(MARK, "1")
+    assert not start.by_hand()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have a display")
+def test_offer_needs_a_tray(monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    offered = start.offer(
+        "http://localhost:8317", open_dashboard=print, is_gone=lambda: False, say=print
+    )
+    assert offered is False
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others have a display")
