@@ -292,6 +292,7 @@ AISTUDIO = Provider(
     classify=classify,
     hosts=frozenset({"generativelanguage.googleapis.com"}),
     consent=_CONSENT,
+    page_url="https://aistudio.google.com/apps",
     subscription=True,
     shape=_shape,
 )

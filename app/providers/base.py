@@ -126,6 +126,9 @@ class Provider:
     """How long before its expiry a credential is renewed."""
     revoke: Callable[[Credential], Steps[None]] | None = None
     """Ends the sign-in at the service; None where it has no call for that."""
+    page_url: str = ""
+    """Where there is nothing to sign in to: page that carries out its calls, in a browser in which
+    the user is signed in."""
     manage_url: str = ""
     """Page of the service on which a person ends a sign-in or deletes a key by hand."""
     shape: Callable[[Asked], Shaped] | None = None

@@ -156,6 +156,8 @@ class _Login(AccountPage):
         self.require_own()
         provider = self.provider_id(name)
         navigates = self.request.headers.get("Sec-Fetch-Mode", "").lower() == "navigate"
+        if self._answer_page(provider, navigates=navigates):
+            return
         try:
             flow = await self.desk.start(
                 provider,
@@ -197,6 +199,28 @@ class _Login(AccountPage):
             return email
         return account
 
+    def _answer_page(self, provider: str, *, navigates: bool = False) -> bool:
+        """Answer for a service that is used through its own page; returns whether it is one."""
+        service = self.desk.book.providers.get(provider)
+        if service is None or service.sign_ins or not service.page_url:
+            return False
+        if navigates:
+            self.redirect(service.page_url)
+            return True
+        if self.open_window is not None:
+            self.open_window(service.page_url)
+        self.send_json(
+            {
+                "url": service.page_url,
+                "flow": "",
+                "expires_in": 0,
+                "message": f"{service.title} is not signed in to here: open its page in a browser "
+                f"in which you are. `dragoman keys create --relay {provider}/home` makes the key "
+                "that the page needs.",
+            }
+        )
+        return True
+
     def _show_code(self, flow: Flow) -> None:
         if flow.kind == "device":
             page = render_page(
@@ -211,9 +235,12 @@ class _Login(AccountPage):
         self.send_page(200, page)
 
     async def post(self, name: str) -> None:
+        provider = self.provider_id(name)
+        self.require_own()
+        if self._answer_page(provider):
+            return
         self.require_control()
         wanted = self.read_body(_NewFlow)
-        provider = self.provider_id(name)
         account = wanted.account
         if account is None and wanted.user_email:
             known = self.desk.book.choose(provider, wanted.user_email)

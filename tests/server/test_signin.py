@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -10,6 +11,7 @@ from tests.accounts.services import CANARY, CONSENT, KEYED, granted, record, ref
 from tests.fakes.basic import Answered, DictVault
 from tests.server.desk import TOKEN, serving
 
+PAGED = "/v1/auth/paged/login"
 PAGE = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Sec-Fetch-Site": "none"}
 DEVICE = b'{"user_code":"AB-CD"}'
 
@@ -51,6 +53,23 @@ async def test_browser_is_sent_on_to_the_service():
         assert reply.status == 302
         assert reply.header("location").startswith("https://web.test/authorize")
         assert server.opened == []
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+async def test_service_that_is_used_through_its_page_answers_with_the_page(method):
+    async with serving() as server:
+        server.desk.book.providers["paged"] = replace(
+            KEYED, id="paged", title="Paged", sign_ins={}, page_url="https://paged.test/apps"
+        )
+        ask = getattr(server, method)
+        reply = await (ask("/v1/auth/paged/login", {}) if method == "post" else ask(PAGED))
+        assert (reply.status, reply.json["url"]) == (200, "https://paged.test/apps")
+        assert (reply.json["flow"], reply.json["expires_in"]) == ("", 0)
+        assert "`dragoman keys create --relay paged/home`" in reply.json["message"]
+        assert server.opened == ["https://paged.test/apps"]
+        sent_on = await server.get(PAGED, PAGE)
+        assert (sent_on.status, sent_on.header("location")) == (302, "https://paged.test/apps")
+        assert server.desk.logins.flows() == ()
 
 
 async def test_browser_is_shown_a_device_code():
