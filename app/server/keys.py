@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -99,6 +99,7 @@ class KeyDesk:
             {name: value for name in names if (value := getattr(wanted, name)) is not None}
             for names in (_SCOPES, _TERMS)
         )
+        self._check(scopes.get("providers"))
         store = await self._opening.keys()
         made = await asyncio.to_thread(
             store.create, wanted.kind, wanted.label, wanted.expires_at, scopes, terms
@@ -114,6 +115,7 @@ class KeyDesk:
             for field in wanted.__struct_fields__
             if (value := getattr(wanted, field)) is not UNSET
         }
+        self._check(changes.get("providers"))
         store = await self._opening.keys()
         record = await asyncio.to_thread(store.edit, name, changes)
         self._changed()
@@ -133,6 +135,13 @@ class KeyDesk:
         record = await asyncio.to_thread(store.revoke, name)
         self._changed()
         return record
+
+    def _check(self, providers: Iterable[str] | None) -> None:
+        for name in providers or ():
+            if doubt := self._spending.doubt(name):
+                raise RequestError(
+                    f"{doubt[0].upper()}{doubt[1:]}", code="unknown_provider", param="providers"
+                )
 
     def _changed(self) -> None:
         self._spending.configure()

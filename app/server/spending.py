@@ -6,7 +6,7 @@ A budget names a key by its id or its name, so ``configure`` is called again whe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import msgspec
 
@@ -14,6 +14,7 @@ from app.accounts.roster import Roster
 from app.canonical.usage import Usage
 from app.config import Config
 from app.configledger import Budget as BudgetSetting
+from app.configtext import nearest
 from app.gateway.resources import local_time
 from app.gateway.status import BudgetStatus
 from app.ledger.budget import Budget, Standing
@@ -41,6 +42,7 @@ class Spending:
         opening: where the keys are, and what was used before.
         settings: returns the settings in force.
         roster: its accounts are left alone while their provider's budget is used up.
+        providers: by id; may change.
         now: the clock, epoch seconds.
     """
 
@@ -49,10 +51,13 @@ class Spending:
         opening: Opening,
         settings: Callable[[], Config],
         roster: Roster,
+        providers: Collection[str] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
         self._keys = opening.index
         self._settings = settings
+        self._roster = roster
+        self._providers = providers
         self.meter = Meter(opening.index, now=now, clock=local_time)
         """Asked before each call."""
         opening.read_use = self._read
@@ -85,6 +90,8 @@ class Spending:
             scopes: list[Scope] = [EVERYTHING]
             if one.provider is not None:
                 scopes = [("provider", one.provider)]
+                if doubt := self.doubt(one.provider):
+                    missing.append(f"The budget {name} counts nothing: {doubt}")
             elif one.key is not None:
                 scopes = [("key", key_id) for key_id in self._ids(one.key)]
                 if not scopes:
@@ -111,6 +118,13 @@ class Spending:
         usable = [record for record in named if record.revoked_at is None] or named
         last = max(usable, key=lambda record: record.created_at, default=None)
         return [] if last is None else [last.id]
+
+    def doubt(self, provider: str) -> str:
+        """Return what is wrong with the name of a provider; empty for a good one."""
+        known = {*self._providers, *(one.provider.id for one in self._roster.accounts())}
+        if not known or provider in known or "*" in provider or "?" in provider:
+            return ""
+        return f"there is no provider {provider[:60]!r}; {nearest(provider, sorted(known))}"
 
     def statuses(self) -> tuple[BudgetStatus, ...]:
         """Return how the budgets stand, for people."""

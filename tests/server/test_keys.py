@@ -155,6 +155,8 @@ async def test_key_sends_the_names_that_programs_know_elsewhere(tmp_path):
         ("", {"label": "x", "limits": "1/day"}),
         ("/ci", {"kind": "admin"}),
         ("/ci", {"models": []}),
+        ("", {"label": "x", "providers": ["opnai"]}),
+        ("/ci", {"providers": ["opnai"]}),
         ("/ci/rotate", {"keep_s": -1}),
         ("/ci/rotate", b"5"),
     ],
@@ -165,6 +167,14 @@ async def test_wrong_bodies_are_told_and_change_nothing(tmp_path, path, body):
         assert (await admin(server, path, body)).status == 400
         assert await listed(server) == [made["record"]]
         assert (await server.post(CHAT, SAY, {"x-api-key": made["key"]})).status == 200
+
+
+async def test_mistyped_provider_is_told_with_the_nearest(tmp_path):
+    async with Upstream(HELLO) as up, running(tmp_path, up.settings()) as server:
+        error = (await admin(server, "", {"label": "x", "providers": ["opnai"]})).json["error"]
+        assert error["message"] == "There is no provider 'opnai'; did you mean openai?"
+        for name in ("openai", "fake", "demo", "o*"):
+            assert (await admin(server, "", {"label": "x", "providers": [name]})).status == 201
 
 
 async def test_keys_are_not_changed_without_the_right_to(tmp_path):

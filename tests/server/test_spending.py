@@ -88,6 +88,13 @@ async def test_budget_of_a_key_that_is_not_there_is_doubted_until_it_is(tmp_path
     assert scopes(spending) == [("a", ("key", "k1"))]
 
 
+async def test_budget_of_a_mistyped_provider_is_doubted(tmp_path):
+    text = "ledger: {budgets: [{name: a, usd: 1, provider: opnai}, {usd: 1, provider: demo}]}"
+    async with running(tmp_path, text) as server:
+        warnings = (await server.get("/v1/health")).json["config"]["warnings"]
+        assert "The budget a counts nothing: there is no provider 'opnai'" in str(warnings)
+
+
 async def test_own_prices_are_over_the_public_ones(tmp_path):
     spending = spending_of(
         tmp_path, "models: {prices: {m: {input: 2, output: 8, cache_read: 0.2}}}"
