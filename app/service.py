@@ -198,7 +198,7 @@ class Service:
         self.rules = RuleDesk(self.located, self.providers)
         url = self.config.database.url
         self.store = Opening(url.resolve(self.env) if url is not None else None, self.paths.data)
-        self.spending = Spending(self.store, lambda: self.config, self.roster)
+        self.spending = Spending(self.store, lambda: self.config, self.roster, self.providers)
         self.keys = KeyDesk(self.store, self.spending, self._tell)
         self.ledger = Ledger(
             spill=self.paths.data / "ledger-waiting.jsonl",
