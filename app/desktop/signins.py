@@ -50,6 +50,8 @@ _HOME_S = 5.0
 _DRAWN_S = 15.0
 _OURS = (520, 640)
 _THEIRS = (560, 780)
+_ASIDE = 285
+"""Ours stands left of theirs: a code is read off it, or why the other cannot go on."""
 _MENU = (
     ("Open in my browser", "browser"),
     ("Paste code…", "paste"),
@@ -318,7 +320,7 @@ class SignIns:
         number = sign_in.ours_id
         url = await asyncio.wrap_future(self._call("sign_in_page", show))
         title = f"Dragoman: sign in to {sign_in.title}"
-        page = Page(url, title, width=_OURS[0], height=_OURS[1])
+        page = Page(url, title, width=_OURS[0], height=_OURS[1], shift=-_ASIDE)
         sign_in.ours = "window"
         sign_in.drawn.clear()
 
@@ -353,6 +355,7 @@ class SignIns:
             menu=_MENU,
             menu_title=sign_in.title,
             cookie=cookie,
+            shift=_ASIDE,
         )
         sign_in.theirs, sign_in.address = "window", url
         sign_in.gone.clear()

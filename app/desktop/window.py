@@ -5,7 +5,7 @@ closes it or dies, the window closes and the process ends. The first line says w
 
     {"url": "http://…#ticket", "title": "…", "width": 1000, "height": 720,
      "storage": "/folder or null", "gui": "gtk, qt or null", "host_in_title": false,
-     "menu": [["Open in my browser", "browser"]], "menu_title": "ChatGPT",
+     "menu": [["Open in my browser", "browser"]], "menu_title": "ChatGPT", "shift": 0,
      "cookie": {"name": "…", "host": "…", "mark": "…", "mark_host": "…", "at": "…"} or null}
 
 The address comes this way since it may carry a ticket, and arguments can be seen by others. Later
@@ -21,6 +21,8 @@ window that the page wanted, and did not get.
 
 A page of somebody else says where it is: in the window's title, and on Linux in its menu as well.
 What has to be said about it is never put into it, and neither is a script or an object of ours.
+
+``shift`` moves the window that many pixels to the right of the middle, where the system lets it.
 
 With ``cookie``, the window looks each second for the cookie ``mark`` on pages of ``mark_host``,
 which tells that somebody has signed in there; then it goes to ``at``, a page of ``host``, and says
@@ -78,7 +80,7 @@ class Window:
         self._window.run_js = lambda _script: None
         self._window.events.before_show += self._prepare
         self._window.events.loaded += self._loaded
-        self._window.events.shown += lambda: self._say({"event": "opened"})
+        self._window.events.shown += self._shown
         self._window.events.closed += self._closed
 
     def follow(self, lines: Any) -> None:
@@ -111,6 +113,11 @@ class Window:
         timer.daemon = True
         timer.start()
         self._window.destroy()
+
+    def _shown(self) -> None:
+        if shift := self._spec.get("shift"):
+            self._window.move(max(0, self._window.x + shift), self._window.y)
+        self._say({"event": "opened"})
 
     def _closed(self) -> None:
         self._closing.set()

@@ -83,6 +83,8 @@ class Page:
     """What the menu is called: whose pages the window shows."""
     cookie: Cookie | None = None
     """Heard of as ``cookie``."""
+    shift: int = 0
+    """Pixels to the right of the middle: windows that belong together stand side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +299,7 @@ class Windows:
             "host_in_title": page.host_in_title,
             "menu": page.menu,
             "menu_title": page.menu_title,
+            "shift": page.shift,
             "cookie": None if page.cookie is None else asdict(page.cookie),
             "packages": runner.packages,
         }

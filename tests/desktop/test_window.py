@@ -27,6 +27,7 @@ class FakeWindow:
         self.did = []
         self.cookies = []
         self.uid = "master"
+        self.x, self.y = 360, 130
         self.gui = types.SimpleNamespace(get_cookies=lambda uid: self.cookies)
         self.events = types.SimpleNamespace(
             loaded=Event(), shown=Event(), closed=Event(), before_show=Event()
@@ -84,6 +85,27 @@ def test_title_says_whose_page_it_is(webview):
     assert webview.window.did == [("set_title", "Sign in (claude.ai)")]
 
 
+@pytest.mark.parametrize(
+    ("gui", "title"), [("gtk", "Dragoman"), ("qt", "ChatGPT (Codex)"), (None, "ChatGPT (Codex)")]
+)
+def test_own_menu_names_the_service(webview, gui, title):
+    """GTK's is renamed later: pywebview cannot begin with any name there."""
+    (menu,) = window.Window(webview, dict(SPEC, menu_title="ChatGPT (Codex)", gui=gui)).menu
+    assert menu.title == title
+
+
+def test_window_without_entries_has_no_menu(webview):
+    assert window.Window(webview, dict(SPEC, menu=[])).menu == []
+
+
+@pytest.mark.parametrize(("shift", "x"), [(100, 460), (-500, 0)])
+def test_window_stands_aside(webview, capsys, shift, x):
+    window.Window(webview, dict(SPEC, shift=shift))
+    webview.window.events.shown.fire()
+    assert webview.window.did == [("move", x, 130)]
+    assert said(capsys) == [{"event": "opened"}]
+
+
 def test_own_menu_is_heard(webview, capsys):
     (menu,) = window.Window(webview, dict(SPEC)).menu
     (entry,) = menu.items
@@ -136,6 +158,139 @@ def test_cookie_is_told_once_and_only_of_its_host(webview, capsys, host, heard):
     webview.window.events.loaded.fire()
     told = [event for event in said(capsys) if event["event"] == "cookie"]
     assert told == [{"event": "cookie", "value": "value"}] * heard
+
+
+MARKED = {
+    "name": "__client",
+    "host": "clerk.cto.new",
+    "mark": "__client_uat",
+    "mark_host": "cto.new",
+    "at": "https://clerk.cto.new/",
+}
+
+
+def test_cookie_is_read_where_it_belongs_once_somebody_has_signed_in(webview, capsys):
+    shown = window.Window(webview, dict(SPEC, cookie=MARKED))
+    webview.window.url = "https://cto.new/"
+    for nobody in ([], [{"__client_uat": Morsel("")}], [{"__client_uat": Morsel("0")}]):
+        webview.window.cookies = nobody
+        shown._look()
+    assert webview.window.did == []
+    webview.window.cookies = [{"__client_uat": Morsel("1795000000")}]
+    shown._look()
+    shown._look()
+    assert webview.window.did == [("load_url", "https://clerk.cto.new/")]
+    webview.window.url = "https://clerk.cto.new/"
+    webview.window.cookies = [{"__client": Morsel("the-cookie")}]
+    shown._look()
+    shown._look()
+    assert said(capsys) == [{"event": "cookie", "value": "the-cookie"}]
+
+
+def test_cookie_of_somebody_who_has_not_signed_in_is_left_alone(webview, capsys):
+    shown = window.Window(webview, dict(SPEC, cookie=MARKED))
+    webview.window.url = "https://clerk.cto.new/"
+    webview.window.cookies = [{"__client": Morsel("nobody")}]
+    shown._look()
+    assert said(capsys) == []
+
+
+def test_cookie_is_looked_for_until_the_window_closes(webview, monkeypatch):
+    monkeypatch.setattr(window, "_LOOK_S", 0.0)
+    monkeypatch.setattr(window, "_LINGER_S", 3_600.0)
+    shown = window.Window(webview, dict(SPEC, cookie=MARKED))
+    looks = []
+
+    def look():
+        looks.append(1)
+        if len(looks) == 3:
+            shown._closing.set()
+
+    shown._look = look
+    shown.watch()
+    assert len(looks) == 3
+
+
+def test_refusal_of_embedded_views_is_told_without_the_address(webview, capsys):
+    window.Window(webview, dict(SPEC))
+    webview.window.url = "https://accounts.google.com/o?error=disallowed_useragent&code=secret"
+    webview.window.events.loaded.fire()
+    (event,) = said(capsys)
+    assert event["refused"]
+    assert "secret" not in json.dumps(event)
+
+
+class Signals:
+    """A GTK object; remembers who listens."""
+
+    def __init__(self):
+        self.heard = {}
+
+    def connect(self, name, handler):
+        self.heard[name] = handler
+
+
+class Bar:
+    """A live menu model with one menu in it."""
+
+    def __init__(self):
+        self.title = "Dragoman"
+
+    def get_item_link(self, number, name):
+        return f"entries of {self.title}"
+
+    def remove(self, number):
+        self.title = None
+
+    def insert_submenu(self, number, title, entries):
+        self.title, self.entries = title, entries
+
+
+@pytest.fixture
+def gtk(monkeypatch):
+    view, unregistered = Signals(), []
+    manager = types.SimpleNamespace(unregister_script_message_handler=unregistered.append)
+    bar = Bar()
+    fake = types.SimpleNamespace(
+        BrowserView=types.SimpleNamespace(
+            instances={"master": types.SimpleNamespace(webview=view, manager=manager)}
+        ),
+        _app=types.SimpleNamespace(get_menubar=lambda: bar),
+        glib=types.SimpleNamespace(idle_add=lambda call: call()),
+        view=view,
+        bar=bar,
+        unregistered=unregistered,
+    )
+    monkeypatch.setitem(__import__("sys").modules, "webview.platforms.gtk", fake)
+    return fake
+
+
+def test_gtk_shows_pages_no_hook_and_names_the_host_in_the_menu(webview, gtk, capsys):
+    spec = dict(SPEC, gui="gtk", host_in_title=True, menu_title="Claude", url="https://claude.ai/")
+    window.Window(webview, spec)
+    webview.window.events.before_show.fire()
+    assert gtk.unregistered == ["jsBridge"]
+    assert (gtk.bar.title, gtk.bar.entries) == ("Claude: claude.ai", "entries of Dragoman")
+    webview.window.url = "https://accounts.google.com/"
+    webview.window.events.loaded.fire()
+    assert gtk.bar.title == "Claude: accounts.google.com"
+
+
+def test_gtk_tells_the_status_of_a_page_and_a_second_window(webview, gtk, capsys):
+    window.Window(webview, dict(SPEC))
+    webview.window.events.before_show.fire()
+    response = types.SimpleNamespace(get_status_code=lambda: 403)
+    resource = types.SimpleNamespace(get_response=lambda: response)
+    page = types.SimpleNamespace(get_main_resource=lambda: resource)
+    changed = gtk.view.heard["load-changed"]
+    changed(page, types.SimpleNamespace(value_nick="started"))
+    changed(page, types.SimpleNamespace(value_nick="committed"))
+    webview.window.events.loaded.fire()
+    request = types.SimpleNamespace(get_uri=lambda: "https://accounts.google.com/gsi?code=x")
+    gtk.view.heard["create"](page, types.SimpleNamespace(get_request=lambda: request))
+    loaded, popup = said(capsys)
+    assert loaded["status"] == 403
+    assert popup == {"event": "popup", "host": "accounts.google.com"}
 
 
 def test_no_page_means_no_window(monkeypatch):

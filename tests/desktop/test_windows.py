@@ -204,6 +204,26 @@ def test_without_a_runner_everything_opens_in_the_browser(make):
     assert (heard.browsed, heard.told) == (["http://x/"], [])
 
 
+def test_whether_windows_are_possible_is_learned(make, tmp_path):
+    heard = Heard()
+    assert not make(None, heard).possible
+    windows = make(stand_in(tmp_path, "import sys; sys.exit(1)"), heard)
+    assert windows.possible
+    windows.open("w", Page("http://x/", "T"), heard)
+    heard.wait("browser")
+    assert (windows.possible, windows.line) == (False, "sudo install it")
+    windows._runner = stand_in(tmp_path, OBEDIENT)
+    windows.open("w", Page("http://x/", "T"), heard)
+    heard.wait("opened")
+    assert windows.possible
+
+
+def test_address_is_opened_in_the_browser(make):
+    heard = Heard()
+    assert make(None, heard).browse("http://x/")
+    assert heard.browsed == ["http://x/"]
+
+
 def test_program_that_is_missing_falls_back(make, tmp_path):
     heard = Heard()
     make(Runner((str(tmp_path / "none"),)), heard).open("w", Page("http://x/", "T"), heard)

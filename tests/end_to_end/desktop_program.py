@@ -227,10 +227,16 @@ class DesktopProgram:
         return until(found, lambda: (title, words, self.seen()[-6:], self.told))
 
     def shoot(self, name):
-        """Take a picture of the screen; it goes where the browser's pictures go."""
+        """Take a picture of the screen, where pictures are asked for.
+
+        What a page holds is painted a little later; nothing tells when.
+        """
         from PIL import ImageGrab
 
-        folder = Path(os.environ.get(PICTURES) or self.home / "pictures")
+        if not os.environ.get(PICTURES):
+            return
+        time.sleep(1.0)
+        folder = Path(os.environ[PICTURES])
         folder.mkdir(parents=True, exist_ok=True)
         ImageGrab.grab(xdisplay=self._screen).save(folder / f"{name}.png")
 
