@@ -228,3 +228,15 @@ class Aider(Agent):
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "PYTHONUTF8": "1",
         }
+
+
+class Llm(Agent):
+    """Simon Willison's tool; it is tried with settings that ``connect`` wrote only."""
+
+    registry, package, name = "pypi", "llm", "llm"
+
+
+class Copilot(Agent):
+    """GitHub's agent for the terminal; it is tried with variables that ``connect`` wrote only."""
+
+    package, name = "@github/copilot", "copilot"
