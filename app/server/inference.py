@@ -30,6 +30,7 @@ from app.gateway.call import Call, ClientGone, Outcome, Sink
 from app.http import Headers
 from app.providers.base import Extra
 from app.server.caller import Access, account_scope, cors
+from app.server.clientnames import ClientNames
 from app.server.front import FrontConnection
 from app.server.guard import Grant
 from app.tasks import spawn
@@ -70,6 +71,8 @@ class Inference:
     handle: Handle
     new_id: Callable[[str], str]
     max_body_bytes: int = 64 * 1024 * 1024
+    names: ClientNames = field(default_factory=ClientNames)
+    """Of calling programs."""
     active: int = 0
     """Requests being served."""
     idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -222,7 +225,7 @@ class InferenceDelegate(HTTPMessageDelegate):
             owner=grant.owner,
             allows=account_scope(grant),
             show_account=grant.key is None,
-            client=self._connection.context.caller.program or "",
+            client=self._inference.names.of(self._connection.context.caller.program, self._headers),
             key_id="" if grant.key is None else grant.key.id,
             key_label="" if grant.key is None else grant.key.label,
             means=str if grant.key is None else grant.key.means,

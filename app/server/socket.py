@@ -175,7 +175,8 @@ class ResponsesSocket(StrictWebSocketHandler, Page):
     def _program(self) -> str:
         context = getattr(self.request.connection, "context", None)
         caller = context.caller if isinstance(context, FrontContext) else None
-        return "" if caller is None else caller.program or ""
+        program = None if caller is None else caller.program
+        return self.sockets.inference.names.of(program, self.request.headers)
 
     async def _warm_up(self, raw: bytes) -> None:
         """Answer a message that only warms up: an empty answer that can be followed up."""
