@@ -62,6 +62,7 @@ async def route(gateway: Resources, work: Work, follows: str | None, outcome: Ou
     if own is not None:
         work.own_sign_in = True
         work.plan = _only(own, decision.model, call.dialect.name)
+        _keep(outcome, decision, work.plan)
     else:
         work.plan = plan_call(gateway, call, decision, work.conversation, outcome)
     if follows is not None:

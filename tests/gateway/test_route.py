@@ -475,6 +475,8 @@ async def test_a_caller_with_its_own_sign_in_goes_there_unless_a_rule_sends_it_e
     await desk.ask(ask_body("openai_chat", "large"))
     await desk.ask(ask_body("openai_chat", "small"))
     assert asked(desk) == [("other", "large"), ("chat", "m")]
+    traces = [json.loads(outcome.trace)["candidates"][0]["why"] for outcome in desk.outcomes]
+    assert traces == ["the caller's own sign-in", "listed by server"]
     assert (await desk.ask(ask_body("openai_chat", "no"))).status == 403
 
 
