@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-from dataclasses import replace
 
 import msgspec
 import pytest
@@ -101,79 +100,90 @@ def reply(status, body, headers=()):
     return StreamedReply(status, (("content-type", "application/json"), *headers), chunks())
 
 
-@pytest.mark.gen_test(timeout=120)  # the usual five seconds are short on a busy machine
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_no_request_is_lost_that_any_account_could_have_served(seed, caplog):
-    wall, steady = Clock(START), Clock(0.0)
-    timers = Timers(wall, steady)
-    service = Service(wall, seed)
-    roster = Roster()
-    vault = DictVault(
-        *(
-            record(
-                label,
-                credential=Credential(
-                    f"{CANARY}-access-{label}",
-                    "oauth",
-                    START + LIFE,
-                    f"{CANARY}-refresh-{label}",
-                    {},
-                    START,
-                ),
-            )
-            for label in LABELS
+class World:
+    """The service, its accounts, and a gateway over them, with clocks that a test moves."""
+
+    def __init__(self, seed, labels=LABELS):
+        self.wall = Clock(START)
+        steady = Clock(0.0)
+        self.timers = Timers(self.wall, steady)
+        self.service = Service(self.wall, seed)
+        self.vault = DictVault(*(record(label, credential=credential(label)) for label in labels))
+        roster = Roster()
+        self.accounts = Accounts(
+            self.vault,
+            roster,
+            PROVIDERS,
+            self.service.send,
+            now=self.wall,
+            monotonic=steady,
+            call_later=self.timers.call_later,
+            jitter=lambda: 0.0,
         )
-    )
-    accounts = Accounts(
-        vault,
-        roster,
-        PROVIDERS,
-        service.send,
-        now=wall,
-        monotonic=steady,
-        call_later=timers.call_later,
-        jitter=lambda: 0.0,
-    )
-    await accounts.open()
+        refresher = self.accounts.refresher
+        self.gateway = Gateway(
+            dialects=DIALECTS,
+            roster=roster,
+            send=self.service.send,
+            now=self.wall,
+            new_id=Ids(),
+            counter=lambda text: None,
+            catalog=Catalog(aliases={"m": "web/m"}),
+            fresh=refresher.fresh,
+            rejected=lambda asked: refresher.rejected(asked, asked.credential.secret),
+        )
+        self.scripts = Scripts()
 
-    async def rejected(asked):
-        return await accounts.refresher.rejected(asked, asked.credential.secret)
-
-    gateway = Gateway(
-        dialects=DIALECTS,
-        roster=roster,
-        send=service.send,
-        now=wall,
-        new_id=Ids(),
-        counter=lambda text: None,
-        catalog=Catalog(aliases={"m": "web/m"}),
-        fresh=accounts.refresher.fresh,
-        rejected=rejected,
-    )
-    scripts = Scripts()
-
-    async def ask(number):
+    async def ask(self, number):
         client = Client()
         session = f"conversation-{number % 40}"
         body = ask_body("openai_chat", "m", prompt_cache_key=session)
-        await gateway.handle(scripts.call(body), client)
+        await self.gateway.handle(self.scripts.call(body), client)
         return client
 
+
+def credential(label):
+    names = f"{CANARY}-access-{label}", f"{CANARY}-refresh-{label}"
+    return Credential(names[0], "oauth", START + LIFE, names[1], {}, START)
+
+
+@pytest.mark.parametrize("way", ["ended", "refused"])
+async def test_two_hundred_requests_at_once_cause_one_renewal(way):
+    world = World(1, LABELS[:1])
+    await world.accounts.open()
+    if way == "ended":
+        world.wall.advance(LIFE + 1)
+    else:  # the service takes a token back that has not ended
+        world.service.access[f"{CANARY}-access-web-1"] = ("web-1", 0.0)
+    answers = await asyncio.gather(*(world.ask(number) for number in range(200)))
+    assert {client.status for client in answers} == {200}
+    assert world.service.renewals == 1
+    assert world.service.reused == []
+    assert world.service.calls[200] == 200
+    await world.accounts.close()
+
+
+@pytest.mark.gen_test(timeout=120)  # the usual minute is short on a busy machine
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_no_request_is_lost_that_any_account_could_have_served(seed, caplog):
+    world = World(seed)
+    service = world.service
+    await world.accounts.open()
     lost, refused = [], 0
     for first in range(0, REQUESTS, AT_ONCE):
         service.turn()
         able = service.able()
-        answers = await asyncio.gather(*(ask(first + n) for n in range(AT_ONCE)))
+        answers = await asyncio.gather(*(world.ask(first + n) for n in range(AT_ONCE)))
         for client in answers:
             if client.status == 200:
                 continue
             if able:
-                lost.append((wall(), client.status, client.body))
+                lost.append((world.wall(), client.status, client.body))
             else:
                 refused += 1
                 assert client.status in (429, 500), client.body
-        timers.go(4.0)
-    await accounts.close()
+        world.timers.go(4.0)
+    await world.accounts.close()
     assert lost == []
     assert service.reused == []
     assert service.renewals > 20
@@ -181,4 +191,4 @@ async def test_no_request_is_lost_that_any_account_could_have_served(seed, caplo
     assert service.calls[200] == REQUESTS - refused
     assert refused < REQUESTS / 10
     assert CANARY not in caplog.text
-    assert replace(vault.records["web/web-1"]).credential.renewal in service.refresh
+    assert world.vault.records["web/web-1"].credential.renewal in service.refresh

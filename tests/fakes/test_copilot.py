@@ -4,7 +4,7 @@ import pytest
 
 from tests.fakes.basic import Clock
 from tests.fakes.copilot import CHAT, EDITOR_FIELDS, MESSAGES, RESPONSES, Copilot
-from tests.fakes.github import OPENCODE, VSCODE, GitHub
+from tests.fakes.github import OPENCODE, VSCODE, GitHub, User
 from tests.fakes.service import Call, Refusal
 
 PROMPT = [{"role": "user", "content": "hi"}]
@@ -109,3 +109,19 @@ def test_tokens_are_taken_in_the_form_of_their_family_while_they_live(copilot, c
     assert refusal(copilot, CHAT, body, authorization=secret).status == 400
     clock.advance(1_800)
     assert refusal(copilot, CHAT, body, authorization=secret, **editor).status == 401
+
+
+def test_thoughts_are_bound_to_the_account_that_got_them(copilot):
+    ada, bob = (f"Bearer {copilot.github.grant(OPENCODE, User(name))}" for name in ("ada", "bob"))
+    body = {
+        "model": "claude-sonnet-4.5",
+        "max_tokens": 4_000,
+        "thinking": {"type": "enabled", "budget_tokens": 1_024},
+        "messages": [{"role": "user", "content": "FAKE:think=hmm;text=hello;"}],
+    }
+    answer = json.loads(call(copilot, MESSAGES, body, authorization=ada).body)
+    turns = [{"role": "assistant", "content": answer["content"]}, *PROMPT]
+    body["messages"] += turns
+    assert call(copilot, MESSAGES, body, authorization=ada).status == 200
+    refused = refusal(copilot, MESSAGES, body, authorization=bob)
+    assert (refused.status, "Invalid `signature`" in str(refused.body)) == (400, True)

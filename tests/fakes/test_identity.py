@@ -303,3 +303,32 @@ async def test_chatgpts_usage_needs_the_workspace_of_the_token():
         assert await status() == 403
         service.revoke(grant)
         assert await status(**right) == 401
+
+
+async def test_a_sign_in_is_ended_by_a_token_of_it_and_in_the_right_form():
+    service = ChatGptIdentity(Clock())
+    async with Upstream(service) as fake, httpx.AsyncClient(base_url=fake.url) as http:
+        grant, other = service.grant(), service.grant()
+        right = {
+            "token": grant.refresh,
+            "token_type_hint": "refresh_token",
+            "client_id": service.client_id,
+        }
+
+        async def status(fields):
+            return (await http.post("/oauth/revoke", json=fields)).status_code
+
+        for wrong in (
+            right | {"client_id": "another"},
+            right | {"token_type_hint": "access_token"},
+            {k: v for k, v in right.items() if k != "client_id"},
+            {k: v for k, v in right.items() if k != "token_type_hint"},
+        ):
+            assert await status(wrong) in (400, 401)
+        assert (await http.post("/oauth/revoke", data=right)).status_code == 400
+        assert await status(right | {"token": "rt_unknown"}) == 200
+        assert (grant.ended, other.ended) == ("", "")
+        assert await status(right) == 200
+        assert (grant.ended, other.ended) == ("revoked", "")
+        assert await status({"token": other.access, "token_type_hint": "access_token"}) == 200
+        assert other.ended == "revoked"
