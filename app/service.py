@@ -15,7 +15,7 @@ import socket
 import string
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,6 +59,7 @@ from app.providers.base import Provider
 from app.providers.webai import SCHEME as WEBAI_SCHEME
 from app.routing.catalog import Catalog
 from app.server.accounts import account_routes, make_desk
+from app.server.aistudio import Studio, studio_routes
 from app.server.application import Front
 from app.server.caller import Access
 from app.server.dashboard import Dashboard, dashboard_routes
@@ -156,8 +157,7 @@ class Service:
     desk: Desk = field(init=False)
     relay: Relay = field(init=False)
     helpers: ServiceDesk = field(init=False)
-    windows: Callable[[], Iterable[tuple[str, int, float, str]]] = field(default=tuple)
-    """Name, process, opened at and state of each open window, where there is a desktop."""
+    studio: Studio = field(init=False)
     commands: CommandCredentials = field(init=False)
     providers: dict[str, Provider] = field(default_factory=lambda: dict(PROVIDERS))
     """Services that can be signed in to, by id, those of the settings too; changed in place."""
@@ -252,6 +252,7 @@ class Service:
             self.vault, self.roster, self.providers, self._send, changed=self._accounts_changed
         )
         self.relay = Relay(time.time, lambda: str(uuid.uuid4()), changed=self._page_changed)
+        self.studio = Studio(self.paths.data / "aistudio.json", self.relay, self._tell)
         self.helpers = ServiceDesk(self, self._fetch, self._tell, self._greet_one)
         self.desk.book.attached = lambda: (*self.relay.accounts(), *self.helpers.accounts())
         self.commands = CommandCredentials(run_program(self._child_env()), time.time)
@@ -348,6 +349,7 @@ class Service:
                 ping_s=self.page_ping_s,
             ),
             *self.helpers.routes(self),
+            *studio_routes(self, self.studio),
             *import_routes(self, self.desk, self.env),
             *place_routes(self, self.desk, self.places),
             *account_routes(self, self.desk, self.places.opener(self.desk)),
@@ -719,6 +721,7 @@ class Service:
             self.relay.close_all()
             self.live.close()
             self._let_go()
+            self.studio.close()
             await self.helpers.close()
         if self._opening is not None:  # what was served meanwhile is still to be written
             await asyncio.wait({self._opening}, timeout=_STORE_S)

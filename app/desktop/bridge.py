@@ -19,6 +19,7 @@ from app.errors import AppError
 from app.gateway.status import Status
 
 if TYPE_CHECKING:
+    from app.server.aistudio import StudioShower
     from app.server.places import Shower
 
 __all__ = ["Bridge", "Command", "Program"]
@@ -52,6 +53,10 @@ class Program(Protocol):
 
     def on_sign_in(self, shower: Shower) -> None:
         """Have the pages of services shown by ``shower``, whoever begins a sign-in."""
+        ...
+
+    def on_windows(self, shower: StudioShower) -> None:
+        """Have windows on AI Studio shown by ``shower``, and learn from it which are open."""
         ...
 
     def on_show(self, show: Callable[[], None]) -> None:

@@ -23,6 +23,7 @@ from app import __version__
 from app.desktop import autostart, preferences
 from app.desktop.about import find_commit
 from app.desktop.agentsmenu import AgentLine, read_agents, with_agents
+from app.desktop.aistudio import StudioWindows
 from app.desktop.bridge import Bridge
 from app.desktop.clipboard import Copier
 from app.desktop.folders import Folders
@@ -128,6 +129,10 @@ class Desktop:
             self._preferences.places,
             lambda places: self._prefer(places=dict(places)),
             changed=self.bridge.refresh,
+        )
+
+        self.studios = StudioWindows(
+            parts.windows, parts.storage / "aistudio", self.bridge.call, self._begin
         )
 
     # --- the thread ------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Literal, TypeAlias
 
 from app.gateway.status import AccountStatus, ModelStatus, Status, WindowStatus
+from app.server.vitals import WholeStatus
 
 __all__ = [
     "LISTED",
@@ -31,6 +32,11 @@ __all__ = [
 
 ActionName: TypeAlias = Literal[
     "add_account",
+    "aistudio_browser",
+    "aistudio_close",
+    "aistudio_hide",
+    "aistudio_open",
+    "aistudio_out",
     "agent_disconnect",
     "agent_test",
     "autostart",
@@ -131,7 +137,13 @@ def build_menu(status: Status, offer: Offer) -> tuple[Entry, ...]:
     """Return the menu for a status."""
     groups = (
         [Item(describe_line(status)), *_problems(status, offer)],
-        [*_accounts(status, offer), *_models(status, offer), *_budgets(status, offer)],
+        [
+            *_accounts(status, offer),
+            *_models(status, offer),
+            *_budgets(status, offer),
+            *_studios(status, offer),
+            *_parts(status, offer),
+        ],
         _everyday(status, offer),
         _settings(offer),
         [
@@ -342,6 +354,67 @@ def _stopped(status: Status) -> bool:
 
 
 # The rest
+
+
+# AI Studio and what else runs
+
+_STEPS = {
+    "closed": "closed",
+    "sign_in": "waiting for the sign-in",
+    "refused": "Google refuses this window",
+    "build": "waiting for the app",
+    "app": "waiting for its connection",
+    "asleep": "its tab sleeps",
+    "connected": "connected",
+}
+
+
+def _studios(status: Status, offer: Offer) -> Iterator[Entry]:
+    if not isinstance(status, WholeStatus) or "aistudio_open" not in offer.actions:
+        return
+    children: list[Entry] = []
+    for one in status.studios:
+        shown, hidden = one.window == "shown", one.window == "hidden"
+        lines: list[Entry] = [Item(short(one.text))] if one.text else []
+        lines += _click(
+            offer, "Show the window" if hidden else "Open the window", "aistudio_open", one.label
+        )
+        if shown:
+            lines += _click(offer, "Hide the window", "aistudio_hide", one.label)
+        lines += _click(offer, "Open in my browser", "aistudio_browser", one.label)
+        if one.window != "closed":
+            lines += _click(offer, "Close the window", "aistudio_close", one.label)
+        if sure := _click(offer, f"Yes, sign {one.label} out", "aistudio_out", one.label):
+            lines.append(Item("Sign out", children=tuple(sure)))
+        step = _STEPS.get(one.step, one.step)
+        children.append(Item(short(f"{one.label}: {step}"), children=tuple(lines)))
+    children += _click(offer, "Set up…", "dashboard", "services")
+    yield Item("AI Studio", children=tuple(children))
+
+
+def _parts(status: Status, offer: Offer) -> Iterator[Entry]:
+    """Return what runs beside the icon, with state, reason, memory and next try."""
+    if not isinstance(status, WholeStatus):
+        return
+    lines: list[Entry] = []
+    for one in status.vitals:
+        if one.state in ("off", "not_installed"):
+            continue
+        words = [f"{one.title}: {one.state.replace('_', ' ')}"]
+        if one.since is not None:
+            words.append(f"since {offer.moment(one.since)}")
+        if one.memory_bytes is not None:
+            words.append(f"{one.memory_bytes >> 20} MB")
+        if one.until is not None:
+            words.append(f"again at {offer.moment(one.until)}")
+        lines.append(Item(short(", ".join(words))))
+        if one.reason:
+            lines.append(Item(short(f"    {one.reason}")))
+    if lines:
+        lines += (
+            [SEPARATOR, *more] if (more := _click(offer, "More…", "dashboard", "services")) else []
+        )
+        yield Item("What runs", children=tuple(lines))
 
 
 def _everyday(status: Status, offer: Offer) -> Iterator[Entry]:

@@ -103,6 +103,7 @@ class _Run:
         self._desktop.bridge.attach(program)
         program.on_show(lambda: self._desktop.perform(Action("dashboard")))
         program.on_sign_in(self._desktop.sign_ins)
+        program.on_windows(self._desktop.studios)
         if self._asked.is_set():  # it was told to end before it listened
             program.stop()
 

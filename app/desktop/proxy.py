@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -11,6 +12,7 @@ from app.configfile import edit_keys
 from app.desktop.bridge import Command
 from app.desktop.flows import Flows
 from app.gateway.status import Status
+from app.server.aistudio import StudioShower
 from app.server.places import Shower
 from app.service import Service
 from app.tasks import spawn
@@ -39,6 +41,12 @@ class Proxy:
         self._subscribe = subscribe
         self._changed: Callable[[], None] | None = None
         self._commands: dict[str, Command] = {
+            "aistudio_heard": self._heard,
+            "aistudio_open": self._studio,
+            "aistudio_browser": self._studio_browser,
+            "aistudio_hide": self._studio_hide,
+            "aistudio_close": self._studio_close,
+            "aistudio_out": self._studio_out,
             "pause": self._pause,
             "resume": self._resume,
             "new_key": self._new_key,
@@ -73,6 +81,10 @@ class Proxy:
     def on_sign_in(self, shower: Shower) -> None:
         """Take what shows the pages of services, for sign-ins that the dashboard begins."""
         self._service.places.attach(shower)
+
+    def on_windows(self, shower: StudioShower) -> None:
+        """Take what shows windows on AI Studio."""
+        self._service.studio.attach(shower)
 
     @property
     def grace_s(self) -> float:
@@ -148,6 +160,30 @@ class Proxy:
 
     async def _welcome(self, _target: str) -> str:
         return self._service.dashboard_address("welcome")
+
+    async def _heard(self, told: str) -> str:
+        said = msgspec.json.decode(told, type=dict[str, Any])
+        self._service.studio.heard(said["label"], said["event"])
+        return ""
+
+    async def _studio(self, label: str) -> str:
+        self._service.studio.open(label)
+        return ""
+
+    async def _studio_browser(self, label: str) -> str:
+        self._service.studio.open(label, "browser")
+        return ""
+
+    async def _studio_hide(self, label: str) -> str:
+        self._service.studio.hide(label)
+        return ""
+
+    async def _studio_close(self, label: str) -> str:
+        self._service.studio.shut(label)
+        return ""
+
+    async def _studio_out(self, label: str) -> str:
+        return self._service.studio.sign_out(label)
 
     async def _default_model(self, name: str) -> str:
         await asyncio.to_thread(

@@ -6,11 +6,12 @@ closes it or dies, the window closes and the process ends. The first line says w
     {"url": "http://…#ticket", "title": "…", "width": 1000, "height": 720,
      "storage": "/folder or null", "gui": "gtk, qt or null", "host_in_title": false,
      "menu": [["Open in my browser", "browser"]], "menu_title": "ChatGPT", "shift": 0,
-     "cookie": {"name": "…", "host": "…", "mark": "…", "mark_host": "…", "at": "…"} or null}
+     "cookie": {"name": "…", "host": "…", "mark": "…", "mark_host": "…", "at": "…"} or null,
+     "keep": false, "watch": false}
 
 The address comes this way since it may carry a ticket, and arguments can be seen by others. Later
 lines: ``{"do": "show"}``, ``{"do": "title", "text": "…"}``, ``{"do": "go", "url": "…"}``,
-``{"do": "close"}``. Standard output tells what happens, one JSON object a line: ``{"event":
+``{"do": "hide"}``, ``{"do": "close"}``. Standard output tells what happens, one JSON object a line: ``{"event":
 "opened"}``, ``{"event": "loaded", "url": "… without query and fragment", "status": 200, "refused":
 false}``, ``{"event": "popup", "host": "…"}``, ``{"event": "menu", "name": "…"}``, ``{"event":
 "cookie", "value": "…"}``, ``{"event": "closed"}``, and before the process gives up ``{"event":
@@ -27,6 +28,10 @@ What has to be said about it is never put into it, and neither is a script or an
 With ``cookie``, the window looks each second for the cookie ``mark`` on pages of ``mark_host``,
 which tells that somebody has signed in there; then it goes to ``at``, a page of ``host``, and says
 the cookie ``name`` that is kept for that.
+
+With ``keep``, a window that its user closes is hidden, says ``{"event": "hidden"}``, and works on.
+With ``watch``, each change of its address is told, as ``{"event": "at", "url": "…"}``: pages that
+change without being loaded anew tell nothing.
 
 Nothing of ours is imported, nor any library but pywebview: on Linux this runs under the
 distribution's Python, which has GTK's bindings but none of our packages.
@@ -62,6 +67,7 @@ class Window:
         self._closing = threading.Event()
         self._looking = threading.Lock()
         self._cookie = ""
+        self._address = ""
         self._marked = False
         self._status = 0
         webview.settings["OPEN_EXTERNAL_LINKS_IN_BROWSER"] = True
@@ -82,6 +88,8 @@ class Window:
         self._window.events.loaded += self._loaded
         self._window.events.shown += self._shown
         self._window.events.closed += self._closed
+        if spec.get("keep"):
+            self._window.events.closing += self._keep
 
     def follow(self, lines: Any) -> None:
         """Do what the parent says until it is gone; runs on a thread of its own."""
@@ -96,6 +104,8 @@ class Window:
             case "show":
                 self._window.restore()
                 self._window.show()
+            case "hide":
+                self._window.hide()
             case "title":
                 self._spec["title"] = order["text"]
                 self._window.set_title(order["text"])
@@ -118,6 +128,14 @@ class Window:
         if shift := self._spec.get("shift"):
             self._window.move(max(0, self._window.x + shift), self._window.y)
         self._say({"event": "opened"})
+
+    def _keep(self) -> bool:
+        """Hide in place of closing; returns whether to close after all."""
+        if self._closing.is_set():
+            return True
+        self._window.hide()
+        self._say({"event": "hidden"})
+        return False
 
     def _closed(self) -> None:
         self._closing.set()
@@ -170,6 +188,18 @@ class Window:
         """Look for the cookie until the window closes; runs on a thread of its own."""
         while not self._closing.wait(_LOOK_S):
             self._look()
+            self._tell_address()
+
+    def _tell_address(self) -> None:
+        """Say where the window is when that has changed; query and fragment are kept back."""
+        if not self._spec.get("watch"):
+            return
+        url = self._window.get_current_url() or ""
+        parts = urlsplit(url)
+        shown = f"{parts.scheme}://{parts.netloc}{parts.path}"
+        if url and shown != self._address:
+            self._address = shown
+            self._say({"event": "at", "url": shown, "refused": _REFUSAL in url})
 
     def _look(self) -> None:
         wanted = self._spec.get("cookie")
@@ -271,7 +301,7 @@ def main() -> int:
         return _give_up("no_library", error)
     window = Window(webview, spec)
     threading.Thread(target=window.follow, args=(sys.stdin,), daemon=True).start()
-    if spec.get("cookie"):
+    if spec.get("cookie") or spec.get("watch"):
         threading.Thread(target=window.watch, daemon=True).start()
     storage = spec.get("storage")
     try:

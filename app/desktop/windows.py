@@ -16,6 +16,7 @@ import platform
 import subprocess
 import sys
 import threading
+import time
 import webbrowser
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -83,6 +84,10 @@ class Page:
     """What the menu is called: whose pages the window shows."""
     cookie: Cookie | None = None
     """Heard of as ``cookie``."""
+    keep: bool = False
+    """A window that its user closes is hidden, and works on."""
+    watch: bool = False
+    """Each change of its address is heard, as ``at``."""
     shift: int = 0
     """Pixels to the right of the middle: windows that belong together stand side by side."""
 
@@ -180,6 +185,8 @@ class _Child:
     page: Page
     heard: Heard
     opened: bool = False
+    since: float = field(default_factory=time.time)
+    """Epoch seconds."""
     dismissed: bool = False
     """Closed by us."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -302,6 +309,8 @@ class Windows:
             "shift": page.shift,
             "cookie": None if page.cookie is None else asdict(page.cookie),
             "packages": runner.packages,
+            "keep": page.keep,
+            "watch": page.watch,
         }
         threading.Thread(
             target=self._attend, args=(name, child, first), name=f"window {name}", daemon=True
@@ -364,6 +373,14 @@ class Windows:
         """Return the names of the windows that are open."""
         with self._lock:
             return tuple(self._children)
+
+    def processes(self) -> tuple[tuple[str, int, float, str], ...]:
+        """Return name, process, opening time (epoch seconds) and state of every open window."""
+        with self._lock:
+            return tuple(
+                (name, child.process.pid, child.since, "ready")
+                for name, child in self._children.items()
+            )
 
     def order(self, name: str, **order: str) -> bool:
         """Tell a window something (see ``window``); returns whether it is there."""

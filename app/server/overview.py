@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -24,10 +24,12 @@ from app.gateway.status import (
     describe_state,
 )
 from app.providers.base import Provider
+from app.server.aistudio import Studio
 from app.server.dashboard import model_table
 from app.server.services import ServiceDesk
 from app.server.spending import Spending
 from app.server.vitals import (
+    StudioLine,
     Vital,
     WholeStatus,
     count_processes,
@@ -55,8 +57,7 @@ class Rooms(Protocol):
     relay: Relay
     helpers: ServiceDesk
     started_at: float
-    windows: Callable[[], Iterable[tuple[str, int, float, str]]]
-    """Name, process, opened at and state of each open window."""
+    studio: Studio
     spending: Spending
 
     @property
@@ -117,6 +118,10 @@ class Overview:
             demo=not accounts and any(account.provider.demo for account in everyone),
             budgets=rooms.spending.statuses(),
             vitals=self.vitals(),
+            studios=tuple(
+                StudioLine(one["label"], one["step"], one["text"], one["window"]["state"])
+                for one in rooms.studio.views()
+            ),
         )
 
     def vitals(self) -> tuple[Vital, ...]:
@@ -136,7 +141,7 @@ class Overview:
             *(of_service(view) for view in rooms.helpers.services.views()),
             *(
                 of_window(name, state, since, self._gauge.of(pid), pid)
-                for name, pid, since, state in rooms.windows()
+                for name, pid, since, state in rooms.studio.windows()
             ),
         )
 

@@ -14,6 +14,7 @@ from app.services.definition import ServiceView
 from app.upstream.relay import PageView
 
 __all__ = [
+    "StudioLine",
     "Vital",
     "VitalKind",
     "WholeStatus",
@@ -50,10 +51,24 @@ class Vital:
 
 
 @dataclass(frozen=True, slots=True)
+class StudioLine:
+    """How far the page of an account of AI Studio is."""
+
+    label: str
+    step: str
+    """See ``providers.aistudio_window``."""
+    text: str
+    """What its user does next; empty when there is nothing to do."""
+    window: str
+    """State of the window: see ``server.aistudio``."""
+
+
+@dataclass(frozen=True, slots=True)
 class WholeStatus(Status):
     """The status with the parts in it."""
 
     vitals: tuple[Vital, ...] = ()
+    studios: tuple[StudioLine, ...] = ()
 
     @property
     def troubled(self) -> tuple[Vital, ...]:

@@ -54,6 +54,9 @@ class ScriptedProgram:
     def on_sign_in(self, shower):
         self.shower = shower
 
+    def on_windows(self, shower):
+        self.studios = shower
+
     def on_show(self, show):
         self.show = show
 
