@@ -6,6 +6,7 @@ import pytest
 from app.clients import AGENTS
 from app.clients.agent import Address, Machine, Models, Offered
 from app.errors import RequestError
+from app.paths import asset
 
 EVERY_ROLE = {"main": "m", "small": "s", "planning": "p"}
 
@@ -74,3 +75,21 @@ def test_folders_can_be_moved_by_the_environment():
     assert str(here.config()) == "/xdg"
     assert str(here.roaming()) == "/home/u/AppData/Roaming"
     assert str(machine("windows").local()) == "C:\\Users\\u\\AppData\\Local"
+
+
+PAGE = " ".join(asset("docs/agents.md").read_text("utf-8").split())
+
+
+@pytest.mark.parametrize("agent", AGENTS.values(), ids=AGENTS)
+def test_the_page_about_agents_says_what_is_known_here(agent):
+    heading = f"### {agent.title} (`{agent.name}`) "
+    assert heading in PAGE
+    about = PAGE.partition(heading)[2].partition("### ")[0]
+    for limit in agent.limits:
+        assert f"- {limit}" in about
+    for role, use in agent.roles.items():
+        assert f"`{role}`: {use}" in about
+    if not agent.editable:
+        for step in agent.steps:
+            assert step.format(url="http://127.0.0.1:8317", v1="http://127.0.0.1:8317/v1") in about
+    assert ("It needs a model." in about) == ("main" in agent.needs)
