@@ -102,11 +102,17 @@ def dev_row(root: Path, path: Path) -> dict:
             "output": modalities.get("output"),
             "reasoning": merged.get("reasoning"),
             "tools": merged.get("tool_call"),
-            "prices": {
-                key: cost.get(key) for key in ("input", "cache_read", "cache_write", "output")
-            },
+            "prices": dev_prices(cost),
+            "long_prices": [
+                {"above": tier["tier"]["size"], "prices": known(dev_prices(tier))}
+                for tier in cost.get("tiers", ())
+            ],
         }
     )
+
+
+def dev_prices(cost: dict) -> dict:
+    return {key: cost.get(key) for key in ("input", "cache_read", "cache_write", "output")}
 
 
 def read_genai_prices(wheel: str) -> tuple[dict[str, dict[str, dict]], dict]:
@@ -165,20 +171,42 @@ def genai_row(model, today: datetime.date) -> dict:
         "cache_write": "cache_write_mtok",
         "output": "output_mtok",
     }
-    row = {key: amount(getattr(prices, name, None)) for key, name in fields.items()}
-    return without_blanks({"context": model.context_window, "prices": row})
+    found = {key: getattr(prices, name, None) for key, name in fields.items()}
+    return without_blanks(
+        {
+            "context": model.context_window,
+            "prices": {key: amount(price) for key, price in found.items()},
+            "long_prices": [
+                {"above": size, "prices": known({k: amount(p, size) for k, p in found.items()})}
+                for size in sorted({tier.start for p in found.values() for tier in tiers(p)})
+            ],
+        }
+    )
 
 
-def amount(price) -> float | None:
-    """Return a price as a number; of tiers the first."""
+def tiers(price) -> list:
+    return list(getattr(price, "tiers", ()))
+
+
+def amount(price, prompt: int = 0) -> float | None:
+    """Return a price as a number, that for prompts of just above so many tokens."""
     if price is None:
         return None
+    reached = [tier for tier in tiers(price) if tier.start <= prompt]
+    if reached:
+        return float(max(reached, key=lambda tier: tier.start).price)
     return float(getattr(price, "base", price))
+
+
+def known(prices: dict) -> dict:
+    """Leave out the prices that are not known."""
+    return {k: v for k, v in prices.items() if v is not None and v >= 0}
 
 
 def without_blanks(row: dict) -> dict:
     """Leave out what is not known; a limit of 0 means that, too."""
-    row = {**row, "prices": {k: v for k, v in row["prices"].items() if v is not None and v >= 0}}
+    row = {**row, "prices": known(row["prices"])}
+    row["long_prices"] = [tier for tier in row["long_prices"] if tier["above"] and tier["prices"]]
     return {k: v for k, v in row.items() if v is not None and v != {} and (v or v is False)}
 
 
@@ -193,6 +221,9 @@ def merge(dev: dict[str, dict[str, dict]], genai: dict[str, dict[str, dict]]) ->
             row = {"service": service, **priced.get(name, {}), **theirs.get(name, {})}
             if prices := priced.get(name, {}).get("prices"):
                 row["prices"] = prices  # the newer
+                row.pop("long_prices", None)
+                if long := priced[name].get("long_prices"):
+                    row["long_prices"] = long
             models.setdefault(name, row)
     for name in list(models):
         short = DATED.sub("", name)

@@ -7,11 +7,11 @@ such tokens has no known cost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from app.canonical.usage import Usage
-from app.routing.snapshot import Prices, Snapshot, find
+from app.routing.snapshot import LongPrices, Prices, Snapshot, find
 
 __all__ = ["PriceList", "Rates", "Tier", "cost_of", "rates_of"]
 
@@ -50,8 +50,8 @@ class Tier:
     rates: Rates
 
 
-def rates_of(prices: Prices) -> Rates:
-    """Return the rates that public model data tells."""
+def rates_of(prices: Prices, long: Iterable[LongPrices] = ()) -> Rates:
+    """Return the rates that public model data tells, those for long prompts among them."""
     write = prices.cache_write
     return Rates(
         input=prices.input,
@@ -59,6 +59,7 @@ def rates_of(prices: Prices) -> Rates:
         cache_read=prices.cache_read,
         cache_write=write,
         cache_write_1h=None if write is None else write * _HOUR_TO_FIVE_MINUTES,
+        tiers=tuple(Tier(one.above, rates_of(one.prices)) for one in long),
     )
 
 
@@ -109,7 +110,7 @@ class PriceList:
             known = self.own.get(model)
             if known is None:
                 row = find(self.snapshot, model)
-                known = Rates() if row is None else rates_of(row.prices)
+                known = Rates() if row is None else rates_of(row.prices, row.long_prices)
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
             self._known[model] = known

@@ -13,7 +13,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-__all__ = ["Prices", "Snapshot", "SnapshotRow", "find", "parse_snapshot"]
+__all__ = ["LongPrices", "Prices", "Snapshot", "SnapshotRow", "find", "parse_snapshot"]
 
 _Count: TypeAlias = Annotated[int, msgspec.Meta(gt=0)]
 _Price: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
@@ -33,6 +33,14 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True)
+class LongPrices:
+    """Prices of the whole request once its prompt is longer than so many tokens."""
+
+    above: _Count
+    prices: Prices
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotRow:
     """One model; None and empty where nothing is known."""
 
@@ -49,6 +57,8 @@ class SnapshotRow:
     reasoning: bool | None = None
     tools: bool | None = None
     prices: Prices = field(default_factory=Prices)
+    long_prices: tuple[LongPrices, ...] = ()
+    """Other prices for long prompts, in any order."""
 
 
 Snapshot: TypeAlias = Mapping[str, SnapshotRow]

@@ -19,6 +19,7 @@ from typing import Any, Final, NoReturn
 
 from app.errors import AccessError, RequestError
 from app.keys import KeyRecord
+from app.ledger.price import Rates
 from app.server.front import FrontContext
 from app.server.guard import Grant
 from app.server.models import ModelRow
@@ -120,14 +121,23 @@ def _cost(row: ModelRow, known: Any) -> dict[str, Any]:
     rates = row.rates
     if rates.input is None or rates.output is None:
         return dict(known) if isinstance(known, dict) else {}
+    ours: dict[str, Any] = _prices(rates)
+    if rates.tiers:
+        ours["tiers"] = [
+            {"tier": {"type": "context", "size": tier.above}, **_prices(tier.rates)}
+            for tier in rates.tiers
+        ]
+    return (dict(known) if isinstance(known, dict) else {}) | ours
+
+
+def _prices(rates: Rates) -> dict[str, float]:
     prices = {
         "input": rates.input,
         "output": rates.output,
         "cache_read": rates.cache_read,
         "cache_write": rates.cache_write,
     }
-    ours = {name: price for name, price in prices.items() if price is not None}
-    return (dict(known) if isinstance(known, dict) else {}) | ours
+    return {name: price for name, price in prices.items() if price is not None}
 
 
 class _Registry(Page):

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from app.routing.snapshot import Prices, Snapshot, SnapshotRow, find
+from app.routing.snapshot import LongPrices, Prices, Snapshot, SnapshotRow, find
 
 __all__ = ["Registry", "entries_of", "overlay", "parse_registry", "with_provider"]
 
@@ -36,11 +36,32 @@ _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Price = Annotated[float, msgspec.Meta(ge=0)]
 
 
-class _Cost(msgspec.Struct):
+class _Bare(msgspec.Struct):
     input: _Price | None = None
     output: _Price | None = None
     cache_read: _Price | None = None
     cache_write: _Price | None = None
+
+    def prices(self) -> Prices:
+        return Prices(self.input, self.cache_read, self.cache_write, self.output)
+
+
+class _Size(msgspec.Struct):
+    size: _Count
+
+
+class _Tier(_Bare, kw_only=True):
+    tier: _Size
+
+
+class _Cost(_Bare):
+    tiers: tuple[_Tier, ...] = ()
+    context_over_200k: _Bare | None = None
+
+    def long_prices(self) -> tuple[LongPrices, ...]:
+        if not self.tiers and self.context_over_200k is not None:  # the older form
+            return (LongPrices(200_000, self.context_over_200k.prices()),)
+        return tuple(LongPrices(one.tier.size, one.prices()) for one in self.tiers if one.tier.size)
 
 
 class _Limit(msgspec.Struct):
@@ -130,7 +151,8 @@ def _services(raw: bytes) -> Iterable[tuple[str, dict[str, msgspec.Raw]]]:
 
 
 def _row(service: str, model: _Model) -> SnapshotRow:
-    cost = model.cost
+    # A plan's zeros are nobody's list price.
+    cost = _Cost() if model.cost is None or service == "github-copilot" else model.cost
     return SnapshotRow(
         service=service,
         context=model.limit.context or None,
@@ -139,9 +161,8 @@ def _row(service: str, model: _Model) -> SnapshotRow:
         output=model.modalities.output,
         reasoning=model.reasoning,
         tools=model.tool_call,
-        prices=Prices()
-        if cost is None or service == "github-copilot"  # a plan's zeros are nobody's list price
-        else Prices(cost.input, cost.cache_read, cost.cache_write, cost.output),
+        prices=cost.prices(),
+        long_prices=cost.long_prices(),
     )
 
 
@@ -179,6 +200,7 @@ def _joined(new: SnapshotRow, old: SnapshotRow) -> SnapshotRow:
         tools=old.tools if new.tools is None else new.tools,
         # Prices are taken whole: two lists' prices for one model may be of different times.
         prices=new.prices if priced else old.prices,
+        long_prices=new.long_prices if priced else old.long_prices,
     )
 
 

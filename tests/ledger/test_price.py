@@ -88,3 +88,12 @@ def test_the_shipped_data_prices_well_known_models():
     for model in ("claude-sonnet-4-5-20250929", "gpt-5", "gemini-2.5-pro"):
         cost = prices.cost(model, Usage(1_000_000, 1_000_000, 0, 1_000_000))
         assert 1_000_000 < cost < 100_000_000
+
+
+def test_long_prompts_cost_what_the_shipped_data_says_of_them():
+    prices = PriceList(parse_snapshot(asset("models.json").read_bytes()))
+    short, long = Usage(input=200_000, output=1_000), Usage(input=200_001, output=1_000)
+    assert prices.cost("gemini-2.5-pro", short) == 200_000 * 1.25 + 10_000
+    assert prices.cost("gemini-2.5-pro", long) == round(200_001 * 2.5 + 15_000)
+    cached = Usage(cache_read=300_000)
+    assert prices.cost("gemini-2.5-pro", cached) == 75_000  # of the long prompt's price

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from app.keys import KeyRecord
-from app.ledger.price import Rates
+from app.ledger.price import Rates, Tier
 from app.server.models import ModelRow
 from app.server.registry import models_token, render_provider
 from tests.server.running import running
@@ -63,6 +63,15 @@ def test_the_registrys_entry_is_kept_where_nothing_is_known_better():
     assert entry["limit"] == {"context": 50, "output": 16_384}
     assert entry["cost"] == {"input": 1.0, "output": 2.0, "cache_read": 0.3, "cache_write": 3.75}
     assert one(ROW, {"claude-sonnet-4-5": MODEL})["cost"] == MODEL["cost"]
+
+
+def test_prices_of_long_prompts_are_told():
+    row = replace(ROW, rates=Rates(1.0, 2.0, tiers=(Tier(272_000, Rates(2.0, 3.0)),)))
+    assert one(row)["cost"] == {
+        "input": 1.0,
+        "output": 2.0,
+        "tiers": [{"tier": {"type": "context", "size": 272_000}, "input": 2.0, "output": 3.0}],
+    }
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from app.routing.snapshot import Prices, SnapshotRow, find
+from app.routing.snapshot import LongPrices, Prices, SnapshotRow, find
 from app.upstream.modelsdev import (
     Registry,
     entries_of,
@@ -34,6 +34,22 @@ def test_a_model_has_limits_modalities_prices_and_the_day_of_its_release():
 )
 def test_days_of_release_are_read_in_both_forms_and_nothing_else_is(text, moment):
     assert parse_registry(registry(model("m", release_date=text))).released_at("m") == moment
+
+
+def test_prices_of_long_prompts_are_read_in_both_forms():
+    tier = {"input": 6, "output": 22.5, "cache_read": 0.6}
+    tiers = {"input": 3, "output": 15, "tiers": [{"tier": {"size": 272_000}, **tier}]}
+    older = {"input": 3, "output": 15, "context_over_200k": tier}
+    both = tiers | {"context_over_200k": {"input": 9, "output": 9}}
+    rows = parse_registry(
+        registry(model("a", cost=tiers), model("b", cost=older), model("c", cost=both))
+    ).rows
+    prices = Prices(6, 0.6, None, 22.5)
+    assert rows["a"].long_prices == rows["c"].long_prices == (LongPrices(272_000, prices),)
+    assert rows["b"].long_prices == (LongPrices(200_000, prices),)
+    assert rows["b"].prices == Prices(3, None, None, 15)
+    merged = overlay({"a": SnapshotRow("x", long_prices=(LongPrices(1, prices),))}, rows)
+    assert merged["a"].long_prices == rows["a"].long_prices
 
 
 def test_an_odd_row_costs_nobody_but_itself():
