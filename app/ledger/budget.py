@@ -48,8 +48,13 @@ class Standing:
     used: int
     """In the unit of the limit."""
     level: Level
-    resets_at: float
-    """When it begins anew, epoch seconds."""
+    day: int
+    """On which it stands so."""
+
+    @property
+    def resets_at(self) -> float:
+        """When it begins anew, epoch seconds."""
+        return next_period(self.budget.period, self.day)
 
     @property
     def part(self) -> float:
@@ -80,7 +85,7 @@ def standing_of(budget: Budget, tally: Tally, day: int) -> Standing:
         level = "stop"
     elif budget.warn is not None and used >= budget.limit * budget.warn:
         level = "warn"
-    return Standing(budget, used, level, next_period(budget.period, day))
+    return Standing(budget, used, level, day)
 
 
 def budget_error(standings: tuple[Standing, ...], now: float) -> AppError | None:

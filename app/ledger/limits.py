@@ -59,12 +59,18 @@ def uses_of(record: KeyRecord, tally: Tally, day: int, now: float) -> tuple[Limi
 
 
 def _use(limit: Limit, key_id: str, tally: Tally, day: int, now: float) -> LimitUse:
+    used = _used(limit, key_id, tally, day, now)
     if limit.period == "minute":
-        minute = tally.minute(key_id)
-        free_at = minute.falls_below(now, limit.amount, limit.unit)
-        return LimitUse(limit, _amount(limit, minute.sums(now)), free_at)
-    used = _amount(limit, tally.of(("key", key_id), limit.period, day))
-    return LimitUse(limit, used, next_period(limit.period, day))
+        free_at = tally.minute(key_id).falls_below(now, limit.amount, limit.unit)
+    else:
+        free_at = next_period(limit.period, day)
+    return LimitUse(limit, used, free_at)
+
+
+def _used(limit: Limit, key_id: str, tally: Tally, day: int, now: float) -> int:
+    if limit.period == "minute":
+        return _amount(limit, tally.minute(key_id).sums(now))
+    return _amount(limit, tally.of(("key", key_id), limit.period, day))
 
 
 def _amount(limit: Limit, amounts: Amounts) -> int:
@@ -99,24 +105,28 @@ def shown_use(use: LimitUse) -> dict[str, Any]:
 
 
 def limit_error(
-    label: str, uses: tuple[LimitUse, ...], now: float, clock: Callable[[float, float], str]
+    record: KeyRecord, tally: Tally, day: int, now: float, clock: Callable[[float, float], str]
 ) -> AppError | None:
     """Return why a key may not be used now: the limit that lasts longest, or None.
 
     Args:
-        label: of the key.
-        uses: of its limits.
+        record: the key.
+        tally: what was used.
+        day: today.
         now: epoch seconds.
         clock: renders a time of day for people; takes it and now.
     """
-    reached = [use for use in uses if use.reached]
+    reached = [
+        limit for limit in record.limits if _used(limit, record.id, tally, day, now) >= limit.amount
+    ]
     if not reached:
         return None
-    last = max(reached, key=lambda use: use.free_at)
+    uses = (_use(limit, record.id, tally, day, now) for limit in reached)
+    last = max(uses, key=lambda use: use.free_at)
     wait_s = max(last.free_at - now, 0.001)
     again = f"in {wait_s:.0f} s" if wait_s < 120 else clock(last.free_at, now)
     return AppError(
-        f"The limit of the key {label!r} is reached: {last.sentence}.",
+        f"The limit of the key {record.label!r} is reached: {last.sentence}.",
         status=429,
         code="key_limit_reached",
         retry_after_s=wait_s,

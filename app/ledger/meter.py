@@ -91,6 +91,8 @@ class Meter:
         self.guess: Callable[[Entry], Entry] | None = None
         """Estimates what a service did not tell of a stream, which would pass every limit else;
         only the meter counts it, and a restart forgets it."""
+        self._last_day = (0, day_of(0.0))
+        """Minutes since the epoch, and the local day then."""
         self._running: set[str] = set()
         """Ids of the requests that were admitted and have not ended."""
 
@@ -112,10 +114,10 @@ class Meter:
             raise error
 
     def _refusal(self, key_id: str, now: float) -> AppError | None:
-        day = day_of(now)
-        scopes = (EVERYTHING, ("key", key_id))
-        about = [budget for budget in self._budgets if budget.scope in scopes]
-        if about:
+        if self._budgets:
+            scopes = (EVERYTHING, ("key", key_id))
+            about = (budget for budget in self._budgets if budget.scope in scopes)
+            day = self._day(now)
             standings = tuple(standing_of(budget, self._tally, day) for budget in about)
             error = budget_error(standings, now)
             if error is not None:
@@ -123,12 +125,18 @@ class Meter:
         record = self._keys.get(key_id) if key_id else None
         if record is None or not record.limits:
             return None
-        uses = uses_of(record, self._tally, day, now)
-        return limit_error(record.label, uses, now, self._clock)
+        return limit_error(record, self._tally, self._day(now), now, self._clock)
+
+    def _day(self, at: float) -> int:
+        """Return the local day of a moment; the clock on the wall is asked once a minute."""
+        minute = int(at // 60)
+        if self._last_day[0] != minute:
+            self._last_day = minute, day_of(at)
+        return self._last_day[1]
 
     def _count_request(self, key_id: str, at: float, number: int) -> None:
         amounts = Amounts(requests=number)
-        self._tally.add(day_of(at), key_id, "", amounts)
+        self._tally.add(self._day(at), key_id, "", amounts)
         if key_id:
             self._tally.add_now(at, key_id, amounts)
 
@@ -147,11 +155,11 @@ class Meter:
             if served != admitted:
                 self._count_request(entry.key_id, entry.at, 1 if served else -1)
             if tokens or amounts.cost or worth:
-                self._tally.add(day_of(entry.at), entry.key_id, entry.provider, amounts)
+                self._tally.add(self._day(entry.at), entry.key_id, entry.provider, amounts)
                 if entry.key_id:
                     ended = min(now, entry.at + entry.duration_ms / 1000)
                     self._tally.add_now(ended, entry.key_id, amounts)
-            risen = self._risen(now)
+            risen = self._risen(now) if self._budgets else []
         _tell(risen)
 
     def barred(self, provider: str) -> tuple[str, float] | None:
@@ -161,7 +169,8 @@ class Meter:
         now = self._now()
         with self._lock:
             about = [one for one in self._budgets if one.scope == ("provider", provider)]
-            standings = [standing_of(budget, self._tally, day_of(now)) for budget in about]
+            day = self._day(now)
+            standings = [standing_of(budget, self._tally, day) for budget in about]
         stopped = [standing for standing in standings if standing.level == "stop"]
         last = max(stopped, key=lambda standing: standing.resets_at, default=None)
         return None if last is None else (last.sentence, last.resets_at)
@@ -193,7 +202,7 @@ class Meter:
         """Return the budgets whose level has become another, and worse, since last asked."""
         risen = []
         for budget in self._budgets:
-            standing = standing_of(budget, self._tally, day_of(now))
+            standing = standing_of(budget, self._tally, self._day(now))
             if self._levels.get(budget.name, "ok") != standing.level:
                 self._levels[budget.name] = standing.level
                 if standing.level != "ok":

@@ -41,6 +41,13 @@ class Amounts:
         self.cost += other.cost
         self.worth += other.worth
 
+    def take(self, other: Amounts) -> None:
+        """Take another's sums away from these."""
+        self.requests -= other.requests
+        self.tokens -= other.tokens
+        self.cost -= other.cost
+        self.worth -= other.worth
+
 
 _NOTHING = Amounts()
 
@@ -54,10 +61,12 @@ class LastMinute:
 
     def __init__(self) -> None:
         self._seconds: deque[tuple[int, Amounts]] = deque()
+        self._total = Amounts()
 
     def add(self, at: float, amounts: Amounts) -> None:
         """Count something at a moment in epoch seconds; it may be a little before the last one."""
         second = int(at)
+        self._total.add(amounts)
         place = len(self._seconds)
         while place and self._seconds[place - 1][0] > second:
             place -= 1
@@ -68,13 +77,10 @@ class LastMinute:
             self._seconds[place][1].add(amounts)
 
     def sums(self, now: float) -> Amounts:
-        """Return what counts now, and forget what no longer does."""
+        """Return what counts now, not to be changed, and forget what no longer does."""
         while self._seconds and _ends(self._seconds[0][0]) <= now:
-            self._seconds.popleft()
-        total = Amounts()
-        for _, amounts in self._seconds:
-            total.add(amounts)
-        return total
+            self._total.take(self._seconds.popleft()[1])
+        return self._total
 
     def falls_below(self, now: float, limit: int, amount: str) -> float:
         """Return when a sum is below a limit if nothing is added, in epoch seconds.
@@ -120,7 +126,8 @@ class Tally:
 
     def __init__(self) -> None:
         """Begin with nothing used."""
-        self._running: dict[tuple[Scope, Period], _Running] = {}
+        self._days: dict[Scope, _Running] = {}
+        self._months: dict[Scope, _Running] = {}
         self._minutes: dict[str, LastMinute] = {}
 
     def add(self, day: int, key_id: str, provider: str, amounts: Amounts) -> None:
@@ -135,19 +142,18 @@ class Tally:
             provider: empty for none.
             amounts: one request, or a sum of requests; below 0 takes back.
         """
-        scopes: list[Scope] = [EVERYTHING, ("key", key_id)]
+        self._add(EVERYTHING, day, amounts)
+        self._add(("key", key_id), day, amounts)
         if provider:
-            scopes.append(("provider", provider))
-        for scope in scopes:
-            self._add(scope, "day", day, amounts)
-            self._add(scope, "month", day // 100, amounts)
+            self._add(("provider", provider), day, amounts)
 
-    def _add(self, scope: Scope, kind: Period, period: int, amounts: Amounts) -> None:
-        running = self._running.get((scope, kind))
-        if running is None or period > running.period:
-            running = self._running[scope, kind] = _Running(period, Amounts())
-        if period == running.period:
-            running.amounts.add(amounts)
+    def _add(self, scope: Scope, day: int, amounts: Amounts) -> None:
+        for sums, period in ((self._days, day), (self._months, day // 100)):
+            running = sums.get(scope)
+            if running is None or period > running.period:
+                running = sums[scope] = _Running(period, Amounts())
+            if period == running.period:
+                running.amounts.add(amounts)
 
     def add_now(self, at: float, key_id: str, amounts: Amounts) -> None:
         """Count something for the last minute of a key, at a moment in epoch seconds."""
@@ -155,7 +161,7 @@ class Tally:
 
     def of(self, scope: Scope, period: Period, day: int) -> Amounts:
         """Return what was used in the day, or in its month; not to be changed."""
-        running = self._running.get((scope, period))
+        running = (self._days if period == "day" else self._months).get(scope)
         wanted = day if period == "day" else day // 100
         return running.amounts if running is not None and running.period == wanted else _NOTHING
 

@@ -22,7 +22,7 @@ def used(**amounts):
 
 
 def error_of(record, tally):
-    return limit_error(record.label, uses_of(record, tally, DAY, NOW), NOW, lambda at, now: "CLOCK")
+    return limit_error(record, tally, DAY, NOW, lambda at, now: "CLOCK")
 
 
 @pytest.mark.parametrize("period", ["minute", "day", "month"])
