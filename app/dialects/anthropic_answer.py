@@ -33,18 +33,8 @@ from app.canonical.parts import (
 from app.canonical.response import ChatResponse, StopReason
 from app.canonical.usage import Usage
 from app.dialects.anthropic_blocks import decode_blocks
-from app.dialects.anthropic_values import (
-    ISSUER,
-    NAME,
-    own_fields,
-    parse_arguments,
-)
-from app.dialects.base import (
-    Encoded,
-    Ending,
-    LossList,
-    ReplyContext,
-)
+from app.dialects.anthropic_values import ISSUER, NAME, own_fields, parse_arguments
+from app.dialects.base import Encoded, Ending, LossList, ReplyContext
 from app.dialects.carrier import seal
 from app.dialects.citations import note_lost
 from app.dialects.values import (

@@ -24,12 +24,7 @@ from app.canonical.parts import (
     ToolCall,
     ToolResult,
 )
-from app.dialects.anthropic_values import (
-    ISSUER,
-    LIST,
-    NAME,
-    native_of,
-)
+from app.dialects.anthropic_values import ISSUER, LIST, NAME, native_of
 from app.dialects.base import dump
 from app.dialects.carrier import open_seal
 from app.dialects.values import (

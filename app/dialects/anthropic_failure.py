@@ -20,9 +20,7 @@ from typing import NamedTuple
 from app.canonical.failure import Failure, FailureKind, Scope, kind_of_status
 from app.canonical.parts import Json, JsonObject, Native
 from app.dialects.anthropic_values import NAME, parse_object
-from app.dialects.base import (
-    dump,
-)
+from app.dialects.base import dump
 from app.errors import Retry
 from app.http import Headers, HttpReply, header
 

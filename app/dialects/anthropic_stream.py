@@ -47,19 +47,9 @@ from app.canonical.parts import (
 from app.canonical.usage import Usage
 from app.dialects.anthropic_answer import ANSWER_KEYS, decode_stop, decode_usage
 from app.dialects.anthropic_blocks import decode_blocks
-from app.dialects.anthropic_values import (
-    NAME,
-    parse_arguments,
-)
+from app.dialects.anthropic_values import NAME, parse_arguments
 from app.dialects.sse import Frame, SseParser
-from app.dialects.values import (
-    need_object,
-    need_text,
-    opt_object,
-    opt_text,
-    rest_of,
-    unique_id,
-)
+from app.dialects.values import need_object, need_text, opt_object, opt_text, rest_of, unique_id
 from app.errors import RequestError, Retry, UpstreamError
 
 __all__ = [

@@ -38,9 +38,7 @@ from app.dialects.anthropic_values import (
     own_fields,
     parse_arguments,
 )
-from app.dialects.values import (
-    unique_id,
-)
+from app.dialects.values import unique_id
 from app.errors import TranslationError
 
 __all__ = [

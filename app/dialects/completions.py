@@ -42,18 +42,10 @@ from app.dialects.citations import note_lost
 from app.dialects.openai_chat import ChatDialect
 from app.dialects.openai_chat_answer import finish_reason_of
 from app.dialects.openai_chat_thought import encode_usage
-from app.dialects.openai_chat_values import (
-    NAME,
-    get_flag,
-    get_int,
-    rest_of,
-)
+from app.dialects.openai_chat_values import NAME, get_flag, get_int, rest_of
 from app.dialects.openai_chat_writer import escape_lines
 from app.dialects.openai_errors import render_openai_error
-from app.dialects.values import (
-    kind_of,
-    opt_text,
-)
+from app.dialects.values import kind_of, opt_text
 from app.errors import RequestError
 
 __all__ = ["COMPLETIONS", "CompletionsDialect", "decode_completion_request"]

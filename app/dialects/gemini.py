@@ -43,8 +43,9 @@ from app.dialects.gemini_response import (
     read_usage,
     stop_of,
 )
-from app.dialects.gemini_stream import GeminiStreamDecoder, GeminiStreamEncoder
+from app.dialects.gemini_stream import GeminiStreamDecoder
 from app.dialects.gemini_upstream import encode_count_request, encode_request
+from app.dialects.gemini_writer import GeminiStreamEncoder
 from app.dialects.sse import Frame
 from app.errors import RequestError, UpstreamError
 from app.http import Headers, HttpReply

@@ -20,9 +20,7 @@ from app.canonical.failure import Failure, FailureKind, Scope, kind_of_status
 from app.canonical.parts import Json, JsonObject, Native
 from app.dialects.base import dump
 from app.dialects.gemini_parts import DIALECT
-from app.dialects.values import (
-    first_object,
-)
+from app.dialects.values import first_object
 from app.errors import Retry
 from app.http import Headers, HttpReply, header
 

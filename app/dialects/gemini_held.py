@@ -14,12 +14,8 @@ import re
 from itertools import pairwise
 
 from app.canonical.parts import Json, JsonObject
-from app.dialects.gemini_parts import (
-    fields,
-)
-from app.dialects.values import (
-    need_text,
-)
+from app.dialects.gemini_parts import fields
+from app.dialects.values import need_text
 from app.errors import RequestError
 
 __all__ = ["HeldCall"]

@@ -55,12 +55,7 @@ from app.dialects.gemini_parts import (
     unseal,
 )
 from app.dialects.gemini_schema import from_openapi
-from app.dialects.values import (
-    need_flag,
-    need_list,
-    need_text,
-    wrong,
-)
+from app.dialects.values import need_flag, need_list, need_text, wrong
 from app.errors import RequestError
 
 __all__ = ["MADE_UP_ID", "decode_request"]

@@ -36,12 +36,7 @@ from app.canonical.parts import (
 )
 from app.canonical.response import ChatResponse, StopReason
 from app.canonical.usage import Usage
-from app.dialects.base import (
-    Encoded,
-    Ending,
-    LossList,
-    ReplyContext,
-)
+from app.dialects.base import Encoded, Ending, LossList, ReplyContext
 from app.dialects.citations import note_lost
 from app.dialects.gemini_parts import (
     DIALECT,
@@ -54,11 +49,7 @@ from app.dialects.gemini_parts import (
     seal_reasoning,
     seal_signature,
 )
-from app.dialects.values import (
-    need_list,
-    need_text,
-    unique_id,
-)
+from app.dialects.values import need_list, need_text, unique_id
 from app.errors import RequestError, UpstreamError
 
 __all__ = [

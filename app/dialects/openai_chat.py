@@ -38,21 +38,13 @@ from app.dialects.base import (
     decode_object,
     read_head,
 )
-from app.dialects.openai_chat_answer import (
-    decode_answer,
-    encode_answer,
-    read_ending,
-    stop_of,
-)
+from app.dialects.openai_chat_answer import decode_answer, encode_answer, read_ending, stop_of
 from app.dialects.openai_chat_failure import fastapi_error, read_error
 from app.dialects.openai_chat_request import decode_chat_request
 from app.dialects.openai_chat_stream import ChatStreamDecoder
 from app.dialects.openai_chat_thought import decode_usage
 from app.dialects.openai_chat_upstream import encode_chat_request
-from app.dialects.openai_chat_values import (
-    ISSUER,
-    NAME,
-)
+from app.dialects.openai_chat_values import ISSUER, NAME
 from app.dialects.openai_chat_writer import ChatStreamEncoder
 from app.dialects.openai_errors import (
     decode_openai_failure,
@@ -60,10 +52,7 @@ from app.dialects.openai_errors import (
     read_openai_error,
 )
 from app.dialects.sse import Frame
-from app.dialects.values import (
-    first_object,
-    need_object,
-)
+from app.dialects.values import first_object, need_object
 from app.errors import RequestError, UpstreamError
 from app.http import Headers, HttpReply
 

@@ -19,13 +19,7 @@ from app.canonical.parts import (
     ToolCall,
 )
 from app.canonical.response import ChatResponse, StopReason
-from app.dialects.base import (
-    Encoded,
-    Ending,
-    LossList,
-    ReplyContext,
-    Skipped,
-)
+from app.dialects.base import Encoded, Ending, LossList, ReplyContext, Skipped
 from app.dialects.citations import LOST, foreign_citations, url_citation, web_citations
 from app.dialects.openai_chat_parts import (
     call_signature,
@@ -51,11 +45,7 @@ from app.dialects.openai_chat_values import (
     own_fields,
     rest_of,
 )
-from app.dialects.values import (
-    need_list,
-    need_object,
-    unique_id,
-)
+from app.dialects.values import need_list, need_object, unique_id
 from app.errors import RequestError
 
 __all__ = [

@@ -7,20 +7,10 @@ from typing import Any
 
 import msgspec
 
-from app.canonical.parts import (
-    Part,
-    Reasoning,
-    Text,
-)
+from app.canonical.parts import Part, Reasoning, Text
 from app.dialects.base import dump
-from app.dialects.openai_chat_answer import (
-    ANSWER_KEYS,
-    MESSAGE_KEYS,
-    decode_chunk,
-)
-from app.dialects.openai_chat_thought import (
-    REASONING_KEYS,
-)
+from app.dialects.openai_chat_answer import ANSWER_KEYS, MESSAGE_KEYS, decode_chunk
+from app.dialects.openai_chat_thought import REASONING_KEYS
 from app.errors import RequestError
 
 __all__ = [

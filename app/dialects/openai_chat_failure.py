@@ -9,9 +9,7 @@ import msgspec
 from app.canonical.failure import Failure
 from app.canonical.parts import Json, JsonObject
 from app.dialects.base import dump
-from app.dialects.openai_chat_values import (
-    NAME,
-)
+from app.dialects.openai_chat_values import NAME
 from app.dialects.openai_errors import read_openai_error
 from app.http import Headers
 

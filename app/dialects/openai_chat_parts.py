@@ -37,12 +37,7 @@ from app.dialects.openai_chat_values import (
     required_text,
     rest_of,
 )
-from app.dialects.values import (
-    join,
-    need_object,
-    opt_text,
-    wrong,
-)
+from app.dialects.values import join, need_object, opt_text, wrong
 from app.errors import RequestError, TranslationError
 
 __all__ = [

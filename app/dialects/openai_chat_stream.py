@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import msgspec
 
@@ -54,10 +54,7 @@ from app.canonical.parts import (
 )
 from app.canonical.response import StopReason
 from app.canonical.usage import Usage
-from app.dialects.openai_chat_answer import (
-    stop_of,
-    tidy_choice,
-)
+from app.dialects.openai_chat_answer import stop_of, tidy_choice
 from app.dialects.openai_chat_chunks import (
     CHUNK_KEYS,
     DELTA_KEYS,
@@ -71,10 +68,8 @@ from app.dialects.openai_chat_chunks import (
     text_or_none,
 )
 from app.dialects.openai_chat_failure import read_error
-from app.dialects.openai_chat_parts import (
-    decode_part,
-    split_call_signature,
-)
+from app.dialects.openai_chat_parts import decode_part, split_call_signature
+from app.dialects.openai_chat_slots import Kind, Slot
 from app.dialects.openai_chat_thought import (
     decode_usage,
     detail_text,
@@ -84,107 +79,19 @@ from app.dialects.openai_chat_thought import (
     sealed_part,
     usage_extras,
 )
-from app.dialects.openai_chat_values import (
-    NAME,
-    native_of,
-    rest_of,
-)
+from app.dialects.openai_chat_values import NAME, native_of, rest_of
+from app.dialects.openai_errors import malformed_stream
 from app.dialects.sse import Frame, SseParser
-from app.dialects.values import (
-    unique_id,
-)
-from app.errors import RequestError, Retry, UpstreamError
+from app.dialects.values import unique_id
+from app.errors import RequestError, UpstreamError
 
 __all__ = ["ChatStreamDecoder"]
 
-_Kind: TypeAlias = Literal["text", "refusal", "reasoning", "call", "whole"]
 _CONTENT_KEY = re.compile(rb'"content"')
 _CONTENT = re.compile(rb'"content"\s*:\s*"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _TRIES = 8
 """How often the surroundings of the text are learnt anew in a stream where they vary."""
 _decode_text = msgspec.json.Decoder(str).decode
-_JSON_MARKS = re.compile(r'\\.?|["{}\[\]]', re.DOTALL)
-
-
-class _Balance:
-    """Says whether the JSON seen so far is one complete object; reads each character once."""
-
-    __slots__ = ("_depth", "_escape", "_seen", "_text")
-
-    def __init__(self) -> None:
-        self._depth = 0
-        self._seen = False
-        self._text = False
-        self._escape = False
-
-    def feed(self, piece: str) -> None:
-        if self._escape:
-            piece = piece[1:] if piece else piece
-            self._escape = False
-        for match in _JSON_MARKS.finditer(piece):
-            mark = match.group()
-            if mark[0] == "\\":
-                self._escape = len(mark) == 1
-            elif mark == '"':
-                self._text = not self._text
-            elif not self._text:
-                self._depth += 1 if mark in "{[" else -1
-                self._seen = True
-
-    @property
-    def complete(self) -> bool:
-        return self._seen and self._depth <= 0 and not self._text
-
-
-class _Slot:
-    """A part on its way; ``held`` keeps its events until it is open."""
-
-    __slots__ = (
-        "balance",
-        "call_id",
-        "closed",
-        "custom",
-        "details",
-        "ended",
-        "held",
-        "index",
-        "key",
-        "kind",
-        "name",
-        "open",
-        "part",
-        "pending",
-        "size",
-    )
-
-    def __init__(self, kind: _Kind, index: int, part: Part | None) -> None:
-        self.kind = kind
-        self.index = index
-        self.part = part
-        self.open = False
-        self.ended = False
-        self.closed = False
-        self.held: list[Event] = []
-        self.pending: list[str] = []
-        """Argument pieces that the balance has not read yet."""
-        self.balance = _Balance()
-        self.size = 0
-        self.call_id = ""
-        self.key = ""
-        """Field of an unsigned thought."""
-        """The id as the service gave it."""
-        self.name = ""
-        self.custom = False
-        self.details: list[Json] = []
-
-    def is_complete(self) -> bool:
-        """Say whether a call's arguments are whole."""
-        if self.custom:
-            return True
-        for piece in self.pending:
-            self.balance.feed(piece)
-        self.pending.clear()
-        return self.balance.complete
 
 
 class ChatStreamDecoder:
@@ -221,9 +128,9 @@ class ChatStreamDecoder:
         self._issuer = issuer
         self._sse = SseParser()
         self._out: list[Event] = []
-        self._slots: deque[_Slot] = deque()
-        self._calls: dict[int | str, _Slot] = {}
-        self._last_call: _Slot | None = None
+        self._slots: deque[Slot] = deque()
+        self._calls: dict[int | str, Slot] = {}
+        self._last_call: Slot | None = None
         self._taken: set[str] = set()
         self._next = 0
         self._started = False
@@ -253,7 +160,7 @@ class ChatStreamDecoder:
                 if self._done:
                     break
         except UpstreamError as error:
-            self._fail(_bad_stream(error.message))
+            self._fail(malformed_stream(error.message))
         return self._out
 
     def close(self) -> list[Event]:
@@ -294,7 +201,7 @@ class ChatStreamDecoder:
             self._read(frame)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             # Also from fields that only a second look at the whole chunk decodes.
-            self._fail(_bad_stream(f"The service sent an event that cannot be read: {error}."))
+            self._fail(malformed_stream(f"The service sent an event that cannot be read: {error}."))
 
     def _read(self, frame: Frame) -> None:
         data = frame.data
@@ -458,7 +365,7 @@ class ChatStreamDecoder:
         else:
             slot.held.append(event)
 
-    def _thought(self, text: str, keys: list[str]) -> _Slot:
+    def _thought(self, text: str, keys: list[str]) -> Slot:
         slot = self._slots[-1] if self._slots else None
         if slot is None or slot.kind != "reasoning" or slot.ended:
             slot = self._begin("reasoning", Reasoning(native=native_of({}, list(keys))))
@@ -526,7 +433,7 @@ class ChatStreamDecoder:
             self._put(slot, SignatureDelta(slot.index, signature))
         self._advance()
 
-    def _find_call(self, call: Call, name: str) -> _Slot | None:
+    def _find_call(self, call: Call, name: str) -> Slot | None:
         if call.index is not None:
             slot = self._calls.get(call.index)
         elif call.id:
@@ -543,7 +450,7 @@ class ChatStreamDecoder:
             return None
         return None if not call.id and slot.is_complete() else slot
 
-    def _begin_call(self, call: Call) -> _Slot:
+    def _begin_call(self, call: Call) -> Slot:
         slot = self._begin("call", None)
         self._has_calls = True
         self._last_call = slot
@@ -555,16 +462,16 @@ class ChatStreamDecoder:
 
     # Slots
 
-    def _begin(self, kind: _Kind, part: Part | None) -> _Slot:
+    def _begin(self, kind: Kind, part: Part | None) -> Slot:
         if self._slots and self._slots[-1].kind != "call":
             self._slots[-1].ended = True
-        slot = _Slot(kind, self._next, part)
+        slot = Slot(kind, self._next, part)
         self._next += 1
         self._slots.append(slot)
         self._advance()
         return slot
 
-    def _put(self, slot: _Slot, event: Event) -> None:
+    def _put(self, slot: Slot, event: Event) -> None:
         if slot.open:
             if not slot.closed:
                 self._out.append(event)
@@ -587,7 +494,7 @@ class ChatStreamDecoder:
             self._close(slot)
             slots.popleft()
 
-    def _open(self, slot: _Slot) -> None:
+    def _open(self, slot: Slot) -> None:
         part = slot.part
         if part is None:
             call_id = unique_id(slot.call_id, self._taken)
@@ -597,7 +504,7 @@ class ChatStreamDecoder:
         slot.held.clear()
         slot.open = True
 
-    def _close(self, slot: _Slot) -> None:
+    def _close(self, slot: Slot) -> None:
         if slot.kind == "call" and not slot.custom and not slot.size:
             self._out.append(ArgumentsDelta(slot.index, "{}"))
         if slot.details:
@@ -613,7 +520,7 @@ class ChatStreamDecoder:
         slot.closed = True
         self._out.append(PartEnded(slot.index))
 
-    def _sign_field(self, slot: _Slot) -> None:
+    def _sign_field(self, slot: Slot) -> None:
         if slot.key:
             signature = field_signature(slot.key, self._issuer)
             if signature is not None:
@@ -626,7 +533,7 @@ class ChatStreamDecoder:
             slot.ended = True
         self._advance()
         if finish == "error":
-            self._fail(_bad_stream("The service ended its answer with an error."))
+            self._fail(malformed_stream("The service ended its answer with an error."))
         else:
             self._finish = finish
 
@@ -665,17 +572,6 @@ def _is_json(data: bytes) -> bool:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
     return True
-
-
-def _bad_stream(message: str) -> Failure:
-    return Failure(
-        status=502,
-        message=message,
-        kind="server",
-        code="upstream_protocol",
-        scope="service",
-        retry=Retry.NEXT_ACCOUNT,
-    )
 
 
 def _merge_detail(details: list[Json], item: dict[str, Any]) -> None:

@@ -23,12 +23,7 @@ import msgspec
 from app.canonical.parts import Json, JsonObject, Native, Part, Reasoning, Signature
 from app.canonical.usage import Usage
 from app.dialects.carrier import open_seal, seal
-from app.dialects.openai_chat_values import (
-    ISSUER,
-    merge,
-    native_of,
-    rest_of,
-)
+from app.dialects.openai_chat_values import ISSUER, merge, native_of, rest_of
 
 __all__ = [
     "REASONING_KEYS",

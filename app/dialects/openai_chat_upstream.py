@@ -31,15 +31,10 @@ from app.canonical.request import ChatRequest, Message, ServerTool, Tool
 from app.dialects.base import Encoded, LossList
 from app.dialects.identity import pseudonym
 from app.dialects.openai_chat_parts import CACHE_KEYS, encode_call, encode_part
-from app.dialects.openai_chat_request import object_schema, stand_in_id
+from app.dialects.openai_chat_request import stand_in_id
 from app.dialects.openai_chat_thought import REASONING_KEYS, TEXT_KEYS, parse_details
-from app.dialects.openai_chat_values import (
-    NAME,
-    VENDOR,
-    add_native,
-    form_of,
-    own_fields,
-)
+from app.dialects.openai_chat_tools import object_schema
+from app.dialects.openai_chat_values import NAME, VENDOR, add_native, form_of, own_fields
 from app.errors import TranslationError
 
 __all__ = ["encode_chat_request"]

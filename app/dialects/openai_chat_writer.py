@@ -49,19 +49,9 @@ from app.dialects.openai_chat_answer import (
     first_choice,
     wants_functions,
 )
-from app.dialects.openai_chat_parts import (
-    call_signature,
-    media_url,
-)
-from app.dialects.openai_chat_thought import (
-    encode_usage,
-    text_details,
-    thought_details,
-)
-from app.dialects.openai_chat_values import (
-    NAME,
-    own_fields,
-)
+from app.dialects.openai_chat_parts import call_signature, media_url
+from app.dialects.openai_chat_thought import encode_usage, text_details, thought_details
+from app.dialects.openai_chat_values import NAME, own_fields
 from app.dialects.openai_errors import render_openai_error
 
 __all__ = ["ChatStreamEncoder", "escape_lines"]

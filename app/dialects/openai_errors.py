@@ -23,15 +23,14 @@ from typing import NamedTuple
 from app.canonical.failure import Failure, FailureKind, Scope, kind_of_status
 from app.canonical.parts import DialectName, Json, JsonObject, Native
 from app.dialects.base import dump
-from app.dialects.values import (
-    first_object,
-)
+from app.dialects.values import first_object
 from app.errors import Retry
 from app.http import Headers, HttpReply, header
 
 __all__ = [
     "decode_openai_failure",
     "encode_openai_failure",
+    "malformed_stream",
     "read_openai_error",
     "render_openai_error",
 ]
@@ -499,3 +498,15 @@ def encode_openai_failure(failure: Failure, request_id: str) -> HttpReply:
         headers.append(("retry-after", str(math.ceil(wait_ms / 1000))))
         headers.append(("retry-after-ms", str(wait_ms)))
     return HttpReply(status, tuple(headers), dump({"error": render_openai_error(failure)}))
+
+
+def malformed_stream(message: str) -> Failure:
+    """Return the failure for a stream that does not follow its dialect."""
+    return Failure(
+        status=502,
+        message=message,
+        kind="server",
+        code="upstream_protocol",
+        scope="service",
+        retry=Retry.NEXT_ACCOUNT,
+    )

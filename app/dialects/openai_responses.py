@@ -35,16 +35,13 @@ from app.dialects.base import (
     read_head,
 )
 from app.dialects.openai_errors import decode_openai_failure, encode_openai_failure
-from app.dialects.openai_responses_answer import (
-    decode_response,
-    decode_usage,
-    read_ending,
-)
-from app.dialects.openai_responses_items import ISSUER
+from app.dialects.openai_responses_answer import decode_response, decode_usage, read_ending
+from app.dialects.openai_responses_failure import event_failure
 from app.dialects.openai_responses_reply import ResponsesStreamEncoder, encode_response
 from app.dialects.openai_responses_request import decode_request
-from app.dialects.openai_responses_stream import ResponsesStreamDecoder, event_failure
+from app.dialects.openai_responses_stream import ResponsesStreamDecoder
 from app.dialects.openai_responses_upstream import encode_request
+from app.dialects.openai_responses_values import ISSUER
 from app.dialects.sse import Frame
 from app.errors import RequestError, UpstreamError
 from app.http import Headers, HttpReply

@@ -15,22 +15,14 @@ from app.canonical.usage import Usage
 from app.dialects.base import Ending
 from app.dialects.openai_errors import read_openai_error
 from app.dialects.openai_responses_items import (
-    CALL_TYPES,
-    ITEM,
-    NAME,
     decode_call,
     decode_image_call,
     decode_reasoning,
     decode_spoken,
-    fields_of,
     made_call_id,
 )
-from app.dialects.values import (
-    need_list,
-    need_object,
-    need_text,
-    unique_id,
-)
+from app.dialects.openai_responses_values import CALL_TYPES, ITEM, NAME, fields_of
+from app.dialects.values import need_list, need_object, need_text, unique_id
 from app.errors import RequestError, UpstreamError
 
 __all__ = [

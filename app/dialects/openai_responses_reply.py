@@ -51,30 +51,25 @@ from app.canonical.parts import (
     Text,
     ToolCall,
 )
-from app.canonical.request import ChatRequest
 from app.canonical.response import ChatResponse, StopReason
 from app.canonical.usage import Usage
 from app.dialects.base import Encoded, LossList, ReplyContext, dump
 from app.dialects.carrier import seal
 from app.dialects.citations import LOST, foreign_citations, url_citation, web_citations
-from app.dialects.openai_errors import render_openai_error
-from app.dialects.openai_responses_items import (
+from app.dialects.openai_responses_failure import encode_stream_error
+from app.dialects.openai_responses_items import encode_image_call
+from app.dialects.openai_responses_settings import default_settings, own_settings
+from app.dialects.openai_responses_values import (
     CONTENT,
     ISSUER,
     ITEM,
     NAME,
     TYPE,
-    USER,
-    encode_image_call,
     fields_of,
     fit_item_id,
     wire_fields,
 )
-from app.dialects.openai_responses_tools import encode_tool_choice, encode_tools
-from app.dialects.openai_responses_upstream import encode_output
-from app.dialects.values import (
-    unique_id,
-)
+from app.dialects.values import unique_id
 
 __all__ = ["ResponsesStreamEncoder", "encode_response", "encode_usage"]
 
@@ -109,88 +104,6 @@ def encode_usage(usage: Usage | None) -> Json:
     }
 
 
-def _defaults(request: ChatRequest | None) -> JsonObject:
-    """Return the settings that a response states, as the service has them unless told."""
-    store = True if request is None or request.store is None else request.store
-    return {
-        "background": False,
-        "instructions": None,
-        "max_output_tokens": None,
-        "max_tool_calls": None,
-        "metadata": {},
-        "parallel_tool_calls": True,
-        "previous_response_id": None,
-        "prompt_cache_key": None,
-        "reasoning": {"effort": None, "summary": None},
-        "safety_identifier": None,
-        "store": store,
-        "temperature": 1.0,
-        "text": {"format": {"type": "text"}},
-        "tool_choice": "auto",
-        "tools": [],
-        "top_logprobs": 0,
-        "top_p": 1.0,
-        "truncation": "disabled",
-        "user": None,
-    }
-
-
-_ECHOED = (
-    "background",
-    "conversation",
-    "max_tool_calls",
-    "previous_response_id",
-    "prompt",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "truncation",
-    "user",
-)
-
-
-def _said(request: ChatRequest) -> JsonObject:
-    """Return the settings that the client made, as a response states them."""
-    own = request.native is not None and request.native.dialect == NAME
-    losses = LossList()
-    tools, hosted = encode_tools(request.tools, losses, own=own)
-    out: JsonObject = {
-        "instructions": "\n\n".join(p.text for p in request.system if isinstance(p, Text)) or None,
-        "tools": tools,
-        "tool_choice": encode_tool_choice(request, hosted, losses, own=True) or "auto",
-    }
-    plain: tuple[tuple[str, Json], ...] = (
-        ("max_output_tokens", request.max_tokens),
-        ("parallel_tool_calls", request.parallel_tools),
-        ("prompt_cache_key", request.cache_key),
-        ("service_tier", request.service_tier),
-        ("store", request.store),
-        ("temperature", request.temperature),
-        ("top_logprobs", request.top_logprobs),
-        ("top_p", request.top_p),
-    )
-    out.update((key, value) for key, value in plain if value is not None)
-    fields = fields_of(request.native)
-    out.update((key, fields[key]) for key in _ECHOED if fields.get(key) is not None)
-    conversation = out.get("conversation")
-    if isinstance(conversation, str):
-        out["conversation"] = {"id": conversation}
-    if request.user is not None and out.get("safety_identifier") is None:
-        out["user" if USER in fields else "safety_identifier"] = request.user
-    if request.metadata is not None:
-        out["metadata"] = dict(request.metadata)
-    if request.reasoning is not None:
-        kept = fields_of(request.reasoning.native)
-        out["reasoning"] = {"effort": request.reasoning.effort, "summary": None, **kept}
-    if request.output is not None or request.verbosity is not None:
-        text: JsonObject = {"format": {"type": "text"}}
-        if request.output is not None:
-            text["format"] = encode_output(request.output, own=own)
-        if request.verbosity is not None:
-            text["verbosity"] = request.verbosity
-        out["text"] = text
-    return out
-
-
 class ResponsesStreamEncoder:
     """Encodes one answer; see ``StreamEncoder`` for the contract.
 
@@ -210,8 +123,8 @@ class ResponsesStreamEncoder:
         self._id = ""
         self._created = int(reply.created)
         self._usage: Usage | None = None
-        self._settings = _defaults(reply.request)
-        self._wishes: JsonObject = {} if reply.request is None else _said(reply.request)
+        self._settings = default_settings(reply.request)
+        self._wishes: JsonObject = {} if reply.request is None else own_settings(reply.request)
         self._items: list[Json] = []
         self._calls: set[str] = set()
         self._message: JsonObject | None = None
@@ -371,7 +284,7 @@ class ResponsesStreamEncoder:
     def _fail(self, failure: Failure) -> None:
         self._start(Started("", ""))
         response = self._response("failed", {})
-        response["error"] = _stream_error(failure)
+        response["error"] = encode_stream_error(failure)
         response["usage"] = encode_usage(self._usage)
         self.final = response
         self._emit("response.failed", {"response": response})
@@ -709,24 +622,3 @@ def _escape(data: bytes) -> bytes:
     if b"\xe2" in data:  # one byte is found several times as fast as three
         return data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
     return data
-
-
-def _stream_error(failure: Failure) -> JsonObject:
-    """Return ``response.error``; the codes are those on which Codex acts."""
-    native = failure.native
-    own = native is not None and native.dialect in (NAME, "openai_chat")
-    error = render_openai_error(failure)
-    code = error.get("code") if own else None
-    kinds: dict[str, str] = {
-        "context_full": "context_length_exceeded",
-        "overloaded": "server_is_overloaded",
-        "rate_limit": "rate_limit_exceeded",
-        "quota": "insufficient_quota",
-        "payment": "insufficient_quota",
-        "invalid_request": "invalid_prompt",
-        "content_policy": "invalid_prompt",
-        "too_large": "invalid_prompt",
-    }
-    if not isinstance(code, str) or not code:
-        code = kinds.get(failure.kind, "server_error")
-    return {"code": code, "message": failure.text}

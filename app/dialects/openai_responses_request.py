@@ -27,16 +27,18 @@ from app.canonical.parts import (
     Text,
     ToolCall,
 )
-from app.canonical.request import (
-    ChatRequest,
-    Effort,
-    Message,
-    OutputFormat,
-    ReasoningConfig,
-    Role,
-)
+from app.canonical.request import ChatRequest, Effort, Message, OutputFormat, ReasoningConfig, Role
 from app.dialects.carrier import open_seal
+from app.dialects.openai_responses_content import decode_content
 from app.dialects.openai_responses_items import (
+    decode_call,
+    decode_image_call,
+    decode_reasoning,
+    decode_result,
+    decode_spoken,
+)
+from app.dialects.openai_responses_tools import decode_tool_choice, decode_tools
+from app.dialects.openai_responses_values import (
     CALL_TYPES,
     EASY,
     INPUT,
@@ -50,18 +52,8 @@ from app.dialects.openai_responses_items import (
     STRING,
     UNSIGNED,
     USER,
-    decode_call,
-    decode_content,
-    decode_image_call,
-    decode_reasoning,
-    decode_result,
-    decode_spoken,
     fields_of,
     native_of,
-)
-from app.dialects.openai_responses_tools import (
-    decode_tool_choice,
-    decode_tools,
 )
 from app.dialects.values import (
     need_list,

@@ -39,7 +39,7 @@ from app.canonical.events import (
 )
 from app.canonical.failure import Failure, cut_stream
 from app.canonical.parts import Json, JsonObject, Native, Part, Reasoning, Refusal, Text, ToolCall
-from app.dialects.openai_errors import read_openai_error
+from app.dialects.openai_errors import malformed_stream
 from app.dialects.openai_responses_answer import (
     answer_native,
     decode_item,
@@ -49,83 +49,14 @@ from app.dialects.openai_responses_answer import (
     seconds_of,
     stop_of,
 )
-from app.dialects.openai_responses_items import (
-    CALL_TYPES,
-    CONTENT,
-    ITEM,
-    NAME,
-    decode_call,
-    decode_reasoning,
-    fields_of,
-)
+from app.dialects.openai_responses_events import Item, Wire, decode_odd_wire, decode_wire
+from app.dialects.openai_responses_failure import event_failure, failure_in
+from app.dialects.openai_responses_items import decode_call, decode_reasoning
+from app.dialects.openai_responses_values import CALL_TYPES, CONTENT, ITEM, NAME, fields_of
 from app.dialects.sse import Frame, SseParser
-from app.errors import RequestError, Retry, UpstreamError
+from app.errors import RequestError, UpstreamError
 
-__all__ = ["ResponsesStreamDecoder", "event_failure"]
-
-
-class _Wire(msgspec.Struct):
-    """The fields of any stream event that matter here."""
-
-    type: str = ""
-    output_index: int | None = None
-    content_index: int | None = None
-    summary_index: int | None = None
-    item_id: str | None = None
-    delta: str | None = None
-    text: str | None = None
-    refusal: str | None = None
-    arguments: str | None = None
-    input: str | None = None
-    logprobs: list[Any] | None = None
-    annotation: dict[str, Any] | None = None
-    item: dict[str, Any] | None = None
-    part: dict[str, Any] | None = None
-    response: dict[str, Any] | None = None
-
-
-_decode_wire = msgspec.json.Decoder(_Wire).decode
-
-
-class _Item:
-    """One output item on its way."""
-
-    __slots__ = (
-        "annotations",
-        "at",
-        "closed",
-        "final",
-        "first",
-        "index",
-        "kind",
-        "logprobs",
-        "mode",
-        "native",
-        "raw",
-        "sent",
-        "waiting",
-    )
-
-    def __init__(self, index: int, kind: str) -> None:
-        self.index = index
-        self.kind = kind
-        self.raw: JsonObject = {}
-        """The item as announced."""
-        self.waiting: list[_Wire] = []
-        self.closed = False
-        self.at = -1
-        """Content index of the open part of a message."""
-        self.first = True
-        """No part of a message has been told yet."""
-        self.sent: dict[int, int] = {}
-        """Characters told: by section for thoughts, by content index for words, 0 for calls."""
-        self.mode: Literal["", "summary", "content", "call"] = ""
-        self.native: JsonObject = {}
-        """Native fields told with the open part."""
-        self.annotations = 0
-        self.logprobs: list[Json] = []
-        self.final: JsonObject = {}
-        """The open content part as its ``done`` event gave it."""
+__all__ = ["ResponsesStreamDecoder"]
 
 
 _KIND_OF_EVENT = (
@@ -151,14 +82,14 @@ class ResponsesStreamDecoder:
         self._index = -1
         """Index of the last part."""
         self._open = False
-        self._items: dict[int, _Item] = {}
-        self._by_id: dict[str, _Item] = {}
-        self._live: _Item | None = None
-        self._queue: deque[_Item] = deque()
+        self._items: dict[int, Item] = {}
+        self._by_id: dict[str, Item] = {}
+        self._live: Item | None = None
+        self._queue: deque[Item] = deque()
         self._ids: set[str] = set()
         self._called = False
         self._refused = False
-        self._handlers: dict[str, Callable[[_Item, _Wire], None]] = {
+        self._handlers: dict[str, Callable[[Item, Wire], None]] = {
             "response.output_item.added": self._on_added,
             "response.output_item.done": self._on_done,
             "response.content_part.added": self._on_part_added,
@@ -185,7 +116,7 @@ class ResponsesStreamDecoder:
             for frame in self._sse.feed(data):
                 self._frame(frame, cut=False)
         except UpstreamError as error:
-            self._fail(_malformed(error.message))
+            self._fail(malformed_stream(error.message))
         return self._taken()
 
     def close(self) -> list[Event]:
@@ -205,12 +136,12 @@ class ResponsesStreamDecoder:
         if self._ended or not data or data == b"[DONE]":
             return
         try:
-            wire = _decode_wire(data)
+            wire = decode_wire(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            found = _lenient(data)
+            found = decode_odd_wire(data)
             if found is None:
                 if not cut:
-                    self._fail(_malformed("The upstream sent an event that is not JSON."))
+                    self._fail(malformed_stream("The upstream sent an event that is not JSON."))
                 return
             wire = found
         live = self._live
@@ -229,10 +160,12 @@ class ResponsesStreamDecoder:
             self._take(wire, frame)
         except RequestError as error:
             self._fail(
-                _malformed(f"The upstream's stream breaks the Responses format: {error.message}")
+                malformed_stream(
+                    f"The upstream's stream breaks the Responses format: {error.message}"
+                )
             )
 
-    def _take(self, wire: _Wire, frame: Frame) -> None:
+    def _take(self, wire: Wire, frame: Frame) -> None:
         kind = wire.type or frame.event
         handler = self._handlers.get(kind)
         if handler is None:
@@ -252,7 +185,7 @@ class ResponsesStreamDecoder:
         if self._live is None:
             self._go_on()
 
-    def _take_other(self, kind: str, wire: _Wire, frame: Frame) -> None:
+    def _take_other(self, kind: str, wire: Wire, frame: Frame) -> None:
         if kind in ("response.created", "response.in_progress", "response.queued"):
             if not self._started:
                 self._start(wire.response or {})
@@ -274,7 +207,7 @@ class ResponsesStreamDecoder:
                 if not self._live.closed:
                     self._handlers[wire.type](self._live, wire)
 
-    def _item_of(self, kind: str, wire: _Wire) -> _Item | None:
+    def _item_of(self, kind: str, wire: Wire) -> Item | None:
         announced = kind == "response.output_item.added"
         known = self._by_id.get(wire.item_id or _id(wire.item or {}) or "")
         if known is not None and not announced:
@@ -292,7 +225,7 @@ class ResponsesStreamDecoder:
             name = raw.get("type")
             if not isinstance(name, str):
                 name = next((k for start, k in _KIND_OF_EVENT if kind.startswith(start)), "")
-            item = _Item(index, name)
+            item = Item(index, name)
             self._items[index] = item
             self._queue.append(item)
         item_id = wire.item_id or (wire.item or {}).get("id")
@@ -302,15 +235,15 @@ class ResponsesStreamDecoder:
 
     # Items -------------------------------------------------------------------------------------
 
-    def _on_added(self, item: _Item, wire: _Wire) -> None:
+    def _on_added(self, item: Item, wire: Wire) -> None:
         item.raw = wire.item or {}
         if item.kind in CALL_TYPES and isinstance(item.raw.get("name"), str):
             self._start_call(item, item.raw)
 
-    def _on_done(self, item: _Item, wire: _Wire) -> None:
+    def _on_done(self, item: Item, wire: Wire) -> None:
         self._complete(item, wire.item or item.raw)
 
-    def _complete(self, item: _Item, body: JsonObject) -> None:
+    def _complete(self, item: Item, body: JsonObject) -> None:
         """Tell what is left of an item, given as the service finished it."""
         if body.get("type") is None and item.kind:
             body = {"type": item.kind, **body}
@@ -329,12 +262,12 @@ class ResponsesStreamDecoder:
 
     # Words -------------------------------------------------------------------------------------
 
-    def _on_part_added(self, item: _Item, wire: _Wire) -> None:
+    def _on_part_added(self, item: Item, wire: Wire) -> None:
         kind = (wire.part or {}).get("type")
         if item.kind == "message" and kind in ("output_text", "refusal", "text"):
             self._speak(item, wire.content_index or 0, refusal=kind == "refusal")
 
-    def _on_text(self, item: _Item, wire: _Wire) -> None:
+    def _on_text(self, item: Item, wire: Wire) -> None:
         number = wire.content_index or 0
         if wire.delta and (item.at == number or self._speak(item, number, refusal=False)):
             item.sent[number] += len(wire.delta)
@@ -342,19 +275,19 @@ class ResponsesStreamDecoder:
         if wire.logprobs:
             item.logprobs.extend(wire.logprobs)
 
-    def _on_refusal(self, item: _Item, wire: _Wire) -> None:
+    def _on_refusal(self, item: Item, wire: Wire) -> None:
         number = wire.content_index or 0
         if wire.delta and (item.at == number or self._speak(item, number, refusal=True)):
             item.sent[number] += len(wire.delta)
             self._events.append(TextDelta(self._index, wire.delta))
 
-    def _on_text_done(self, item: _Item, wire: _Wire) -> None:
+    def _on_text_done(self, item: Item, wire: Wire) -> None:
         self._add_words(item, wire.content_index or 0, wire.text, refusal=False)
 
-    def _on_refusal_done(self, item: _Item, wire: _Wire) -> None:
+    def _on_refusal_done(self, item: Item, wire: Wire) -> None:
         self._add_words(item, wire.content_index or 0, wire.refusal, refusal=True)
 
-    def _on_part_done(self, item: _Item, wire: _Wire) -> None:
+    def _on_part_done(self, item: Item, wire: Wire) -> None:
         part = wire.part or {}
         if item.kind != "message":
             return
@@ -364,7 +297,7 @@ class ResponsesStreamDecoder:
         if item.at == (wire.content_index or 0):
             item.final = part
 
-    def _on_annotation(self, item: _Item, wire: _Wire) -> None:
+    def _on_annotation(self, item: Item, wire: Wire) -> None:
         number = wire.content_index or 0
         if wire.annotation and (item.at == number or self._speak(item, number, refusal=False)):
             item.annotations += 1
@@ -372,7 +305,7 @@ class ResponsesStreamDecoder:
                 Annotated(self._index, Native(NAME, {"annotations": [wire.annotation]}))
             )
 
-    def _speak(self, item: _Item, number: int, *, refusal: bool) -> bool:
+    def _speak(self, item: Item, number: int, *, refusal: bool) -> bool:
         """Open the content part ``number``; False when it is already over."""
         if item.kind != "message" or number < item.at:
             return False
@@ -389,7 +322,7 @@ class ResponsesStreamDecoder:
         self._start_part(Refusal("", native) if refusal else Text("", native=native))
         return True
 
-    def _add_words(self, item: _Item, number: int, text: Json, *, refusal: bool) -> None:
+    def _add_words(self, item: Item, number: int, text: Json, *, refusal: bool) -> None:
         if not isinstance(text, str) or not self._speak(item, number, refusal=refusal):
             return
         rest = text[item.sent[number] :]
@@ -397,7 +330,7 @@ class ResponsesStreamDecoder:
             item.sent[number] = len(text)
             self._events.append(TextDelta(self._index, rest))
 
-    def _end_words(self, item: _Item) -> None:
+    def _end_words(self, item: Item) -> None:
         """Close the open content part with what its final form adds."""
         if item.at < 0 or not self._open:
             return
@@ -422,7 +355,7 @@ class ResponsesStreamDecoder:
         item.annotations = 0
         item.logprobs = []
 
-    def _complete_message(self, item: _Item, body: JsonObject) -> None:
+    def _complete_message(self, item: Item, body: JsonObject) -> None:
         if item.first:
             item.raw = body
         content = body.get("content")
@@ -440,24 +373,24 @@ class ResponsesStreamDecoder:
 
     # Thoughts ----------------------------------------------------------------------------------
 
-    def _on_summary(self, item: _Item, wire: _Wire) -> None:
+    def _on_summary(self, item: Item, wire: Wire) -> None:
         self._think(item, "summary", wire.summary_index or 0, wire.delta)
 
-    def _on_summary_done(self, item: _Item, wire: _Wire) -> None:
+    def _on_summary_done(self, item: Item, wire: Wire) -> None:
         self._add_thought(item, "summary", wire.summary_index or 0, wire.text)
 
-    def _on_summary_part_done(self, item: _Item, wire: _Wire) -> None:
+    def _on_summary_part_done(self, item: Item, wire: Wire) -> None:
         text = (wire.part or {}).get("text")
         self._add_thought(item, "summary", wire.summary_index or 0, text)
 
-    def _on_thought(self, item: _Item, wire: _Wire) -> None:
+    def _on_thought(self, item: Item, wire: Wire) -> None:
         self._think(item, "content", wire.content_index or 0, wire.delta)
 
-    def _on_thought_done(self, item: _Item, wire: _Wire) -> None:
+    def _on_thought_done(self, item: Item, wire: Wire) -> None:
         self._add_thought(item, "content", wire.content_index or 0, wire.text)
 
     def _think(
-        self, item: _Item, mode: Literal["summary", "content"], section: int, text: str | None
+        self, item: Item, mode: Literal["summary", "content"], section: int, text: str | None
     ) -> None:
         if not text or item.kind != "reasoning":
             return
@@ -472,12 +405,12 @@ class ResponsesStreamDecoder:
         self._events.append(ReasoningDelta(self._index, text, section))
 
     def _add_thought(
-        self, item: _Item, mode: Literal["summary", "content"], section: int, text: Json
+        self, item: Item, mode: Literal["summary", "content"], section: int, text: Json
     ) -> None:
         if isinstance(text, str):
             self._think(item, mode, section, text[item.sent.get(section, 0) :])
 
-    def _complete_reasoning(self, item: _Item, body: JsonObject) -> None:
+    def _complete_reasoning(self, item: Item, body: JsonObject) -> None:
         path = f"output[{item.index}]"
         whole = decode_reasoning(body, path, self._issuer, exact=False)
         fields = dict(fields_of(whole.native))
@@ -504,7 +437,7 @@ class ResponsesStreamDecoder:
 
     # Calls -------------------------------------------------------------------------------------
 
-    def _start_call(self, item: _Item, body: JsonObject) -> None:
+    def _start_call(self, item: Item, body: JsonObject) -> None:
         path = f"output[{item.index}]"
         call = decode_call({**body, "type": item.kind}, path, exact=False)
         call = name_call(call, item.index, self._ids)
@@ -512,16 +445,16 @@ class ResponsesStreamDecoder:
         item.native = dict(fields_of(call.native))
         self._start_part(replace(call, arguments=""))
 
-    def _on_arguments(self, item: _Item, wire: _Wire) -> None:
+    def _on_arguments(self, item: Item, wire: Wire) -> None:
         # Without a name there is no call yet: its arguments come again with the finished item.
         if wire.delta and item.mode == "call":
             item.sent[0] = item.sent.get(0, 0) + len(wire.delta)
             self._events.append(ArgumentsDelta(self._index, wire.delta))
 
-    def _on_arguments_done(self, item: _Item, wire: _Wire) -> None:
+    def _on_arguments_done(self, item: Item, wire: Wire) -> None:
         self._add_arguments(item, wire.input if wire.arguments is None else wire.arguments)
 
-    def _add_arguments(self, item: _Item, text: str | None) -> None:
+    def _add_arguments(self, item: Item, text: str | None) -> None:
         if text is None or item.mode != "call":
             return
         sent = item.sent.get(0, 0)
@@ -529,7 +462,7 @@ class ResponsesStreamDecoder:
             item.sent[0] = len(text)
             self._events.append(ArgumentsDelta(self._index, text[sent:]))
 
-    def _complete_call(self, item: _Item, body: JsonObject) -> None:
+    def _complete_call(self, item: Item, body: JsonObject) -> None:
         body = {**body, "type": item.kind}
         if item.mode != "call":
             self._start_call(item, body)
@@ -561,7 +494,7 @@ class ResponsesStreamDecoder:
         self._refused = self._refused or isinstance(part, Refusal)
         self._events.append(PartStarted(self._index, part))
 
-    def _annotate(self, item: _Item, fields: Mapping[str, Json]) -> None:
+    def _annotate(self, item: Item, fields: Mapping[str, Json]) -> None:
         news = {key: value for key, value in fields.items() if item.native.get(key) != value}
         if news:
             self._events.append(Annotated(self._index, Native(NAME, news)))
@@ -573,7 +506,7 @@ class ResponsesStreamDecoder:
 
     def _finish(self, response: JsonObject) -> None:
         if response.get("status") in ("failed", "cancelled"):
-            self._fail(_failure_in({"response": response}, "response.failed", self._created))
+            self._fail(failure_in({"response": response}, "response.failed", self._created))
             return
         if not self._started:
             self._start(response)
@@ -583,7 +516,7 @@ class ResponsesStreamDecoder:
                 self._finish_item(index, body)
         for item in list(self._items.values()):
             if not item.closed:
-                done = _Wire("response.output_item.done", item.index, item=item.raw)
+                done = Wire("response.output_item.done", item.index, item=item.raw)
                 self._take(done, Frame("", b""))
         self._go_on()
         self._ended = True
@@ -600,7 +533,7 @@ class ResponsesStreamDecoder:
         """Take an item of the terminal response, unless its own events have told it."""
         item = self._by_id.get(_id(body) or "") or self._items.get(index)
         index = item.index if item is not None else index
-        done = _Wire("response.output_item.done", index, item=body)
+        done = Wire("response.output_item.done", index, item=body)
         if item is None or not item.closed:
             self._take(done, Frame("", b""))
 
@@ -615,85 +548,3 @@ class ResponsesStreamDecoder:
 def _id(item: Mapping[str, Json]) -> str | None:
     value = item.get("id")
     return value if isinstance(value, str) else None
-
-
-def _malformed(message: str) -> Failure:
-    return Failure(
-        status=502,
-        message=message,
-        kind="server",
-        code="upstream_protocol",
-        scope="service",
-        retry=Retry.NEXT_ACCOUNT,
-    )
-
-
-_TYPES: dict[str, type] = {
-    "output_index": int,
-    "content_index": int,
-    "summary_index": int,
-    "logprobs": list,
-    "annotation": dict,
-    "item": dict,
-    "part": dict,
-    "response": dict,
-}
-"""Types of the fields of ``_Wire``; the others are strings."""
-
-
-def _lenient(data: bytes) -> _Wire | None:
-    """Read an event some field of which is not as expected; None when it is no JSON object."""
-    try:
-        value = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    if not isinstance(value, dict):
-        return None
-    wire = _Wire()
-    for name in _Wire.__struct_fields__:
-        field = value.get(name)
-        if type(field) is _TYPES.get(name, str):
-            setattr(wire, name, field)
-    return wire
-
-
-def event_failure(data: bytes, now: float | None = None) -> Failure | None:
-    """Return the failure that a stream event reports, or None when it reports none.
-
-    Args:
-        data: the event's JSON: ``error`` (flat or nested), ``response.failed``, or a bare error
-            object as some servers send it.
-        now: epoch seconds, for a limit that names the time of its reset.
-    """
-    try:
-        event = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    if not isinstance(event, dict):
-        return None
-    kind = event.get("type")
-    if not isinstance(kind, str) and event.get("error") is None:
-        return None
-    return _failure_in(event, kind if isinstance(kind, str) else "error", now)
-
-
-def _failure_in(event: JsonObject, kind: str, now: float | None) -> Failure:
-    response = event.get("response")
-    error: Json = response.get("error") if isinstance(response, dict) else None
-    error = error or event.get("error")
-    if isinstance(error, str):
-        error = {"message": error}
-    elif not isinstance(error, dict):
-        flat = {k: v for k, v in event.items() if k not in ("type", "sequence_number", "response")}
-        error = flat if kind == "error" else {"message": "The service failed without a reason."}
-    status = event.get("status", event.get("status_code"))
-    if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status < 600:
-        status = None
-    fields = event.get("headers")
-    headers = fields.items() if isinstance(fields, dict) else ()
-    return read_openai_error(
-        error,
-        status,
-        headers=tuple((k, v) for k, v in headers if isinstance(v, str)),
-        now=now,
-    )

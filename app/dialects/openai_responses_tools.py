@@ -14,18 +14,8 @@ from collections.abc import Mapping
 from app.canonical.parts import Json, JsonObject, Native
 from app.canonical.request import ChatRequest, ServerTool, Tool, ToolChoice
 from app.dialects.base import LossList
-from app.dialects.openai_responses_items import (
-    NAME,
-    fields_of,
-    wire_fields,
-)
-from app.dialects.values import (
-    need_list,
-    need_object,
-    need_text,
-    opt_text,
-    wrong,
-)
+from app.dialects.openai_responses_values import NAME, fields_of, wire_fields
+from app.dialects.values import need_list, need_object, need_text, opt_text, wrong
 from app.errors import RequestError, TranslationError
 
 __all__ = ["decode_tool_choice", "decode_tools", "encode_tool_choice", "encode_tools"]

@@ -14,7 +14,8 @@ from app.canonical.reasoning import resolve
 from app.canonical.request import ChatRequest, OutputFormat
 from app.dialects.base import Encoded, LossList
 from app.dialects.identity import pseudonym
-from app.dialects.openai_responses_items import (
+from app.dialects.openai_responses_tools import encode_tool_choice, encode_tools
+from app.dialects.openai_responses_values import (
     INPUT,
     ISSUER,
     LOGPROBS,
@@ -24,7 +25,6 @@ from app.dialects.openai_responses_items import (
     VENDOR_FIELDS,
     fields_of,
 )
-from app.dialects.openai_responses_tools import encode_tool_choice, encode_tools
 from app.dialects.openai_responses_writer import encode_items
 from app.errors import TranslationError
 

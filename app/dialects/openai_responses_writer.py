@@ -25,7 +25,15 @@ from app.canonical.parts import (
 from app.canonical.profile import Target
 from app.canonical.request import Message
 from app.dialects.base import LossList
+from app.dialects.openai_responses_content import encode_content
 from app.dialects.openai_responses_items import (
+    encode_image_call,
+    encode_result_output,
+    encode_spoken,
+    made_call_id,
+    reasoning_body,
+)
+from app.dialects.openai_responses_values import (
     EASY,
     ISSUER,
     ITEM,
@@ -34,19 +42,11 @@ from app.dialects.openai_responses_items import (
     STRING,
     UNSIGNED,
     VENDOR_FIELDS,
-    encode_content,
-    encode_image_call,
-    encode_result_output,
-    encode_spoken,
     fields_of,
     fit_item_id,
-    made_call_id,
-    reasoning_body,
     wire_fields,
 )
-from app.dialects.values import (
-    unique_id,
-)
+from app.dialects.values import unique_id
 from app.errors import TranslationError
 
 __all__ = ["encode_items"]
