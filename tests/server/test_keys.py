@@ -16,6 +16,7 @@ from app.server.spending import Spending
 from app.store.opening import Opening
 from tests.gateway.scripted import chat_whole
 from tests.server.running import CHAT, SAY, Upstream, answering, read_reply, running, whole
+from tests.server.test_socket import connected
 
 HELLO = answering(whole(chat_whole()))
 ASK = SAY | {"model": "m"}
@@ -255,3 +256,27 @@ async def test_ten_thousand_wrong_keys_slow_only_who_sends_them(tmp_path):
             assert mistyped.status == 401  # nobody else is told to wait
             (right,) = await guesser.ask(key)
             assert right.status == 200  # and a right key never is
+
+
+async def test_limits_and_names_hold_on_a_websocket_too(tmp_path):
+    async with running(tmp_path) as server:
+        body = {"label": "ws", "limits": ["1 request/day"], "aliases": {"gpt-*": "demo-chat"}}
+        key = (await admin(server, "", body)).json["key"]
+        async with connected(server, {"Authorization": f"Bearer {key}"}) as socket:
+            socket.create(model="gpt-9")
+            assert (await socket.answer())[-1]["type"] == "response.completed"
+            socket.create(model="gpt-9")
+            refused = (await socket.answer())[-1]
+        assert refused["type"] == "error"
+        assert "key_limit_reached" in str(refused)
+
+
+async def test_limits_hold_for_calls_that_are_passed_on(tmp_path):
+    listing = answering(whole(b'{"object":"list","data":[]}'))
+    async with Upstream(listing) as up, running(tmp_path, up.settings()) as server:
+        body = {"label": "e", "limits": ["1 request/day"], "aliases": {"embed": "m"}}
+        headers = {"x-api-key": (await admin(server, "", body)).json["key"]}
+        asked = {"model": "embed", "input": "hi"}
+        assert (await server.post("/v1/embeddings", asked, headers)).status == 200
+        assert b'"m"' in up.requests[0][1]
+        assert (await server.post("/v1/embeddings", asked, headers)).status == 429
