@@ -95,6 +95,10 @@ def _unchanged() -> None:
     return None
 
 
+def _not_renamed(_old_id: str, _new_id: str) -> None:
+    return None
+
+
 def _is_empty(account: Account) -> bool:
     """Say whether an entry of the settings only names its service: a sign-in to it fills it."""
     return account.credential is None and account.command is None
@@ -128,6 +132,8 @@ class AccountBook:
         self._manners: dict[str, Manner] = {}
         self.attached: Callable[[], Sequence[Account]] = tuple
         """Gives the accounts that are there by a connection; ``publish`` when they change."""
+        self.renamed: Callable[[str, str], None] = _not_renamed
+        """Told the old and the new id of an account before it is in force under the new one."""
         self._held: dict[str, Held] = {}
         self._sealed: tuple[str, ...] = ()
         self._moved: dict[str, str] = {}
@@ -552,6 +558,7 @@ class AccountBook:
             self._moved.pop(record.id, None)
             self._busy[record.id] = self._busy.pop(old.id)
             self._roster.rename(old.id, record.id)
+            self.renamed(old.id, record.id)
         self.publish()
         return record
 

@@ -168,6 +168,7 @@ class Desk:
         self.driver = Driver(send, now, sleep)
         self.book = AccountBook(vault, roster, providers, now, changed)
         self.refresher = Refresher(self.book, self.driver, now, monotonic, jitter, call_later, tell)
+        self.book.renamed = self.refresher.renamed
         self.logins = Logins(
             self.book,
             self.driver,

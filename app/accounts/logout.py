@@ -66,7 +66,10 @@ async def log_out(book: AccountBook, driver: Driver, account_id: str) -> str:
             f"so it was not revoked. {_by_hand(page)}"
         )
     who = record.provider if provider is None else provider.title
-    return f"{record.id} was removed here. {who} names no call that revokes it. {_by_hand(page)}"
+    return (
+        f"{record.id} was removed here. {who} offers no call by which Dragoman could revoke it. "
+        f"{_by_hand(page)}"
+    )
 
 
 async def _revoke(

@@ -241,6 +241,12 @@ class Refresher:
         self.book.set_trouble(account_id, "")
         self.arm()
 
+    def renamed(self, old_id: str, new_id: str) -> None:
+        """Let what is known of an account's renewals go on under its new id."""
+        course = self._courses.pop(old_id, None)
+        if course is not None:
+            self._courses[new_id] = course
+
     def woke(self) -> None:
         """Look at all accounts: the computer has slept, the clock was set, or the net is back."""
         for course in self._courses.values():

@@ -148,6 +148,19 @@ async def test_view_tells_which_models_rest_and_what_a_person_has_to_do():
     await house.desk.close()
 
 
+async def test_renewal_that_failed_is_told_under_a_new_name_too():
+    house = await opened(record(), steps=[refusal(429)])
+    with pytest.raises(AccountError):
+        await house.desk.refresh("web/web-1")
+    before = house.desk.view("web/web-1")
+    assert "Too many of these." in before.warning
+    await house.desk.book.rename("web/web-1", "work")
+    after = house.desk.view("web/work")
+    assert (after.warning, after.warning_since) == (before.warning, before.warning_since)
+    assert after.next_renewal_at is None  # the service refused: nothing is tried again
+    await house.desk.close()
+
+
 async def test_view_warns_of_what_is_wrong_although_it_serves():
     house = await opened(record(), steps=[refusal(), granted(2)])
     with pytest.raises(AppError):

@@ -47,8 +47,8 @@ async def test_logout_deletes_although_it_cannot_revoke_and_says_where_to_do_it(
 async def test_logout_says_that_a_service_names_no_call_and_where_to_do_it():
     room = await opened(record("s", "strict", consent=CONSENT.version), providers=PAGED)
     assert await leave(room, "strict/s") == (
-        "strict/s was removed here. Strict names no call that revokes it. End it by hand on the "
-        f"service's own page ({PAGE})."
+        "strict/s was removed here. Strict offers no call by which Dragoman could revoke it. End it "
+        f"by hand on the service's own page ({PAGE})."
     )
     assert room.send.requests == []
 
@@ -92,8 +92,8 @@ async def test_account_that_cannot_be_read_is_removed_and_told_so():
 async def test_record_of_an_unknown_service_is_removed():
     room = await opened(record("g", "gone"))
     assert await leave(room, "gone/g") == (
-        "gone/g was removed here. gone names no call that revokes it. End it by hand on the "
-        "service's own page."
+        "gone/g was removed here. gone offers no call by which Dragoman could revoke it. End it by "
+        "hand on the service's own page."
     )
 
 

@@ -218,7 +218,7 @@ async def test_logout_says_where_to_end_what_has_no_call_for_it(tmp_path):
     async with world(tmp_path) as here:
         await here.sign_in()
         said = await here.desk.logout(CLAUDE)
-        assert "Claude (subscription) names no call that revokes it" in said
+        assert "Claude (subscription) offers no call by which Dragoman could revoke it" in said
         assert "https://claude.ai/settings/claude-code" in said
         assert here.roster.accounts() == ()
 
