@@ -371,3 +371,18 @@ def test_rest_tells_when_it_began(clock):
     clock.advance(100)
     roster.pause(HOME.id, None, 60, "no", clock(), refused=True)
     assert roster.overall(HOME, clock()).since == START + 110
+
+
+def test_barred_provider_rests_until_the_user_lets_it_be_called_again(roster, clock):
+    barred = {"openai": ("Budget work is used up", START + 60)}
+    roster.barred = barred.get
+    for model in ("gpt-5", ""):
+        state = roster.state(HOME, model, clock())
+        assert (state.health, state.reason, state.until) == ("cooling", *barred["openai"])
+        assert not state.soft
+    paused = dataclasses.replace(HOME, paused=True)
+    roster.replace([paused])
+    assert roster.state(paused, "gpt-5", clock()).health == "disabled"
+    roster.replace([HOME])
+    barred.clear()
+    assert roster.state(HOME, "gpt-5", clock()).health == "ready"

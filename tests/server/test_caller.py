@@ -162,3 +162,22 @@ def test_scope_of_a_key_is_asked_per_account_and_model():
     assert everything(account("other"), "m")
     assert narrow(account("fake"), "m")
     assert not narrow(account("other"), "m")
+
+
+@pytest.mark.parametrize(
+    ("scope", "model", "held"),
+    [
+        (("gpt-5",), "openai/gpt-5", True),
+        (("gpt-5",), "openai/work/gpt-5", True),
+        (("gpt-*",), "openai/work/gpt-5", True),
+        (("gpt-5",), "openai/home/gpt-5", False),
+        (("gpt-5",), "other/gpt-5", False),
+        (("gpt-5",), "openai/o3", False),
+        (("openai/*",), "openai/o3", True),
+    ],
+)
+def test_scope_of_models_holds_for_names_that_name_their_account(scope, model, held):
+    provider = compatible("openai", "openai_chat", "http://x.test/v1")
+    asked = Account("openai/work", provider, "work", provider.base_url)
+    key = KeyRecord("k1", "mine", "client", "ab", 1.0, models=scope)
+    assert account_scope(Grant("key", key))(asked, model) is held

@@ -51,3 +51,26 @@ async def test_what_cannot_be_opened_is_told(tmp_path, what, caplog):
 
 async def test_closing_what_was_never_opened_does_nothing(tmp_path):
     await Opening(None, tmp_path).close()
+
+
+async def test_use_so_far_is_read_before_the_first_key_can_be_used(tmp_path):
+    opening = Opening(None, tmp_path)
+    seen = []
+    opening.read_use = lambda source: seen.append(
+        (opening.done.is_set(), source.sums("day", 0, 99_999_999, ("day",), {}))
+    )
+    await opening.open()
+    assert seen == [(False, [])]
+    await opening.close()
+
+
+async def test_use_that_cannot_be_read_keeps_no_key_from_being_used(tmp_path, caplog):
+    def fail(_source):
+        raise AppError("The disk is gone.", code="store_unavailable")
+
+    opening = Opening(None, tmp_path)
+    opening.read_use = fail
+    await opening.open()
+    assert await opening.keys() is not None
+    assert "what keys have used is not known yet: The disk is gone." in caplog.text
+    await opening.close()
