@@ -10,7 +10,7 @@ from app.canonical.parts import (
     ToolCall,
     ToolResult,
 )
-from app.canonical.request import OutputFormat, ReasoningConfig, ServerTool, ToolChoice
+from app.canonical.request import OutputFormat, ReasoningConfig
 from app.dialects.openai_chat_request import decode_chat_request
 from app.errors import RequestError
 
@@ -173,41 +173,6 @@ def test_cache_marks_are_read_in_each_place():
     )
     assert [message.parts[0].cache for message in request.messages] == [CacheMark("1h")] * 2
     assert request.tools[0].cache == CacheMark("1h")
-
-
-@pytest.mark.parametrize("parameters", [None, {}])
-def test_a_missing_schema_is_that_of_an_empty_object(parameters):
-    request = decode(
-        tools=[{"type": "function", "function": {"name": "f", "parameters": parameters}}]
-    )
-    assert request.tools[0].schema == {"type": "object", "properties": {}}
-
-
-@pytest.mark.parametrize(
-    ("choice", "expected"),
-    [
-        ("any", ToolChoice("required")),
-        ({"type": "auto"}, ToolChoice("auto")),
-        ({"type": "none"}, ToolChoice("none")),
-        ({"type": "function", "name": "f"}, ToolChoice("required", ("f",))),
-        ({"type": "tool", "name": "f"}, ToolChoice("required", ("f",))),
-    ],
-)
-def test_spellings_of_tool_choice_from_other_dialects_are_understood(choice, expected):
-    assert decode(tool_choice=choice).tool_choice == expected
-
-
-def test_flat_and_unknown_tools_are_read():
-    request = decode(
-        tools=[
-            {"type": "function", "name": "f", "parameters": {}},
-            {"type": "openrouter:web_search"},
-        ],
-        web_search_options={},
-    )
-    assert request.tools[0].name == "f"
-    assert isinstance(request.tools[1], ServerTool)
-    assert [tool.purpose for tool in request.tools[1:]] == ["web_search", "web_search"]
 
 
 @pytest.mark.parametrize(
