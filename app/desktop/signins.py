@@ -138,6 +138,7 @@ class SignIns:
         self._changed = changed
         self._seen_s = seen_s
         self._running: dict[str, _SignIn] = {}
+        self._watching: set[asyncio.Task[None]] = set()
         self._swept = False
 
     # --- for the proxy, on its loop --------------------------------------------------------------
@@ -201,7 +202,7 @@ class SignIns:
 
     async def close(self) -> None:
         """Follow nothing any more; the windows are closed by whoever closes all of them."""
-        watching = [each.watch for each in self._running.values() if each.watch is not None]
+        watching = tuple(self._watching)
         for task in watching:
             task.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
@@ -233,8 +234,9 @@ class SignIns:
                 sign_in.watch.cancel()
             sign_in.home.clear()
             sign_in.troubles.clear()
-            watching = self._watch(sign_in, told)
-            sign_in.watch = asyncio.get_running_loop().create_task(watching)
+            sign_in.watch = asyncio.get_running_loop().create_task(self._watch(sign_in, told))
+            self._watching.add(sign_in.watch)
+            sign_in.watch.add_done_callback(self._watched)
         if place == "here":
             return
         url = told.url or (told.cookie.url if told.cookie is not None else "")
@@ -266,6 +268,11 @@ class SignIns:
             await self._ask("sign_in_cancel", told.id)
         except AppError as error:  # it is not known any more, or the program stops
             _log.debug("nothing to cancel: %s", error.message)
+
+    def _watched(self, task: asyncio.Task[None]) -> None:
+        self._watching.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a sign-in could not be followed", exc_info=error)
 
     async def _watch(self, sign_in: _SignIn, told: Told) -> None:
         """Follow a flow to its end."""
