@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from app.accounts.account import Account
 from app.accounts.manner import Manner
-from app.errors import AccountError, Retry
 from app.http import Headers, header
 from app.providers.base import Provider
 from app.providers.credential import Credential
@@ -49,13 +48,6 @@ def forwarding(
             wanted = dialect in provider.dialects and provider.serves(model)
             if wanted and pattern.fullmatch(token.strip()):
                 manner = manner_of(provider.id)
-                if manner.trouble:
-                    raise AccountError(
-                        f"Calls with a sign-in of their own cannot go on: {manner.trouble}.",
-                        status=400,
-                        code="account_not_ready",
-                        retry=Retry.NEVER,
-                    )
                 return Account(
                     f"{provider.id}/forward",
                     provider,
@@ -63,7 +55,7 @@ def forwarding(
                     provider.base_url,
                     Credential(token.strip(), "oauth"),
                     headers=manner.headers,
-                    proxy=manner.proxy,
+                    proxy=manner.route(),
                 )
         return None
 

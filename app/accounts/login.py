@@ -176,7 +176,8 @@ class Logins:
             RequestError: 404 ``unknown_provider``, ``unknown_way`` or ``unknown_account``; 400
                 ``invalid_label`` or ``invalid_host``; 409 ``label_taken``; 429
                 ``too_many_sign_ins``.
-            AccountError: ``vault_unusable``: there is nowhere to keep a sign-in.
+            AccountError: ``vault_unusable``: there is nowhere to keep a sign-in;
+                ``account_not_ready``: the settings name a proxy that is not there.
         """
         service, way, sign_in = find_way(self.providers, provider, way)
         target = self._target(service, account)
@@ -184,6 +185,7 @@ class Logins:
         version, consented_at = agreed(service, target, consent, self._now())
         host = check_host(host)
         self._book.require_vault()
+        self._book.manner(service.id).route()
         self._make_room(service)
         now = self._now()
         kind = kind_of(sign_in)
@@ -461,7 +463,7 @@ class Logins:
                 steps,
                 Reach.of(provider, attempt.base_url, attempt.host),
                 limit_s=limit_s,
-                proxy=self._book.manner(provider.id).proxy,
+                proxy=self._book.manner(provider.id).route(),
                 show=functools.partial(self._show_code, attempt),
             )
             if attempt.view.live:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from app.accounts.book import AccountBook
 from app.accounts.imports import IMPORT
+from app.accounts.manner import Manner
 from app.accounts.record import Record
 from app.accounts.steps import Driver, Reach
 from app.errors import AppError
@@ -45,7 +46,7 @@ async def log_out(book: AccountBook, driver: Driver, account_id: str) -> str:
         )
     async with book.exclusive(account_id) as record:
         provider = book.provider_of(record)
-        failed = await _revoke(record, provider, driver, book.manner(record.provider).proxy)
+        failed = await _revoke(record, provider, driver, book.manner(record.provider))
         await book.remove(record.id)
     if failed == "":
         return f"{record.id} was revoked and removed."
@@ -73,7 +74,7 @@ async def log_out(book: AccountBook, driver: Driver, account_id: str) -> str:
 
 
 async def _revoke(
-    record: Record, provider: Provider | None, driver: Driver, proxy: str | None
+    record: Record, provider: Provider | None, driver: Driver, manner: Manner
 ) -> str | None:
     """Return why revoking failed, an empty text when it succeeded, None when nobody was asked."""
     if provider is None or provider.revoke is None or record.way == IMPORT:
@@ -83,7 +84,7 @@ async def _revoke(
             provider.revoke(record.credential),
             Reach.of(provider, record.base_url, record.host),
             limit_s=_REVOKE_S,
-            proxy=proxy,
+            proxy=manner.route(),
         )
     except AppError as error:
         _log.warning("%s could not be revoked: %s", record.id, error.text)

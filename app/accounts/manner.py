@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from app.config import Config
 from app.config import Provider as Section
+from app.errors import AccountError, Retry
 from app.http import Headers
 from app.providers import PROVIDERS
 from app.providers.base import Provider
@@ -32,6 +33,23 @@ class Manner:
     """Public name to upstream name; None: whatever the service lists."""
     trouble: str = ""
     """Why it cannot be called; a proxy or a header that is missing must not be left out."""
+
+    def route(self) -> str | None:
+        """Return the proxy for a sign-in, a renewal or a revocation; None for the general one.
+
+        Raises:
+            AccountError: ``account_not_ready``: what the settings name is not there.
+        """
+        if self.trouble:
+            raise AccountError(
+                f"Nothing is sent to this service now: {self.trouble}.",
+                hint="Set the variable before the start, or change the entry with "
+                "`dragoman config edit`.",
+                status=400,
+                code="account_not_ready",
+                retry=Retry.NEVER,
+            )
+        return self.proxy
 
 
 def manners(config: Config, env: Mapping[str, str]) -> dict[str, Manner]:

@@ -475,7 +475,7 @@ class Refresher:
             provider.renew(record.credential),
             Reach.of(provider, record.base_url, record.host),
             limit_s=_LIMIT_S,
-            proxy=self.book.manner(provider.id).proxy,
+            proxy=self.book.manner(provider.id).route(),
             keep=functools.partial(self.book.store, record.id),
         )
 

@@ -119,6 +119,14 @@ async def test_sign_in_goes_through_the_providers_proxy():
     assert [request.proxy for request in room.send.requests] == ["http://p.test:1"]
 
 
+async def test_no_sign_in_begins_while_its_proxy_is_not_there():
+    room = await door()
+    room.book.configure([], {"web": Manner(trouble="PROXY is not set in this session")})
+    with pytest.raises(AccountError, match="PROXY is not set"):
+        await room.logins.start("web")
+    assert room.logins.flows() == ()
+
+
 async def test_verifier_belongs_to_the_challenge_and_is_new_each_time():
     room = await door(steps=[granted(1), granted(2, id="x")])
     flows = [await room.logins.start("web") for _ in range(2)]

@@ -125,6 +125,14 @@ async def test_revocation_goes_through_the_providers_proxy():
     assert room.send.requests[-1].proxy == "http://p.test:1"
 
 
+async def test_nothing_is_revoked_around_a_proxy_that_is_not_there():
+    room = await opened(record())
+    room.book.configure([], {"web": Manner(trouble="PROXY is not set in this session")})
+    assert "could not be revoked at its service: Nothing is sent" in await leave(room)
+    assert room.send.requests == []
+    assert room.vault.records == {}
+
+
 async def test_two_logouts_at_once_revoke_once():
     room = await opened(record(), steps=[Answered(200, {}, b"{}")])
     told = await asyncio.gather(leave(room), leave(room), return_exceptions=True)

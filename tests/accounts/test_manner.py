@@ -2,6 +2,7 @@ import pytest
 
 from app.accounts.manner import Manner, known_providers, manners
 from app.config import Config
+from app.errors import AccountError
 from app.providers import CLAUDE, CTONEW, PROVIDERS
 
 MINE = {"kind": "compatible", "dialect": "openai_chat", "base_url": "https://mine.test/v1"}
@@ -34,6 +35,10 @@ def test_entry_says_how_its_signed_in_accounts_are_called():
 def test_proxy_or_header_that_is_not_there_keeps_accounts_from_being_called(entry):
     told = manners(config({"codex": entry}), {})["codex"]
     assert told.trouble == "GONE is not set in this session"
+    with pytest.raises(AccountError, match="GONE is not set") as caught:
+        told.route()
+    assert (caught.value.status, caught.value.code) == (400, "account_not_ready")
+    assert Manner(proxy="http://p.test:1").route() == "http://p.test:1"
 
 
 def test_service_with_keys_is_where_the_user_wrote_and_any_other_where_it_is():

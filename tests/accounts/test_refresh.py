@@ -77,6 +77,17 @@ async def test_renewal_goes_through_the_providers_proxy():
     assert [request.proxy for request in room.send.requests] == ["http://p.test:1"]
 
 
+async def test_nothing_is_renewed_around_a_proxy_that_is_not_there():
+    room = await opened(record(left=100))
+    room.book.configure([], {"web": Manner(trouble="PROXY is not set in this session")})
+    room.timers.go(0)
+    await settled(room)
+    assert room.send.requests == []
+    renewal = room.refresher.renewal(WEB_1)
+    assert "PROXY is not set" in renewal.error
+    assert not renewal.over
+
+
 async def test_200_parallel_calls_cause_exactly_one_renewal():
     release = asyncio.Event()
     room = await opened(
