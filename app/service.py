@@ -65,7 +65,7 @@ from app.server.caller import Access
 from app.server.dashboard import Dashboard, dashboard_routes
 from app.server.entries import exact_entries, pattern_entries
 from app.server.front import FrontServer
-from app.server.guard import Grant, refuses_bind
+from app.server.guard import Grant
 from app.server.health import render_account, render_providers
 from app.server.imports import import_routes
 from app.server.inference import Inference
@@ -78,6 +78,7 @@ from app.server.overview import Overview
 from app.server.pages import page_routes
 from app.server.peer import Prover, default_program_names, default_prover
 from app.server.places import Places, place_routes
+from app.server.policy import refuses_bind
 from app.server.quota import QuotaDesk, quota_routes
 from app.server.records import Records
 from app.server.registry import registry_routes

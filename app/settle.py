@@ -14,8 +14,8 @@ from app.paths import Paths, asset
 from app.providers.base import ModelFacts
 from app.routing.catalog import Capabilities, Catalog, NamePattern
 from app.routing.snapshot import Snapshot, parse_snapshot
-from app.server.guard import AccessPolicy, token_shell
 from app.server.listen import LOOPBACK
+from app.server.policy import AccessPolicy, token_shell
 from app.upstream.client import ClientSettings
 
 __all__ = ["access_policy", "catalog", "client_settings", "hosts", "paces", "read_snapshot"]

@@ -13,9 +13,11 @@ from app.accounts.account import Account
 from app.errors import AccessError
 from app.http import Headers
 from app.keys import KEY_PREFIX
+from app.server.failedkeys import FailedKeys
 from app.server.front import FrontContext
-from app.server.guard import AccessPolicy, FailedKeys, Grant, KeyRing, Kind, cors_headers, judge
 from app.server.guard import Call as Asked
+from app.server.guard import Grant, KeyRing, Kind, cors_headers, judge
+from app.server.policy import AccessPolicy
 
 __all__ = ["Access", "account_scope", "cors"]
 

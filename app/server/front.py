@@ -1,205 +1,41 @@
 """What stands in front of Tornado's HTTP parser: strict heads, provable callers, no Nagle.
 
-Tornado's parser takes some things that other parsers read differently: lines that end in a bare
-LF, ``Content-Length`` given twice with equal values, and unmasked WebSocket frames. Two readings
-of one byte stream are how requests are smuggled, so all such heads are refused here, before
-anything else looks at them. A head has to match one regular expression as a whole (a few
-microseconds); only when it does not is it looked at again, to say what is wrong with it.
-
-A refused client gets a complete answer with ``Connection: close``. The connection is then closed
-in two steps: our side first, and the rest after the client's bytes have been drained for a
-moment, because closing a socket with unread input resets it and takes our answer along.
+Heads are judged by ``head`` before Tornado reads them. A refused client gets a complete answer with
+``Connection: close``, and the connection is closed as ``linger`` does it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 from tornado.http1connection import (
     HTTP1Connection,
     HTTP1ConnectionParameters,
     HTTP1ServerConnection,
 )
 from tornado.httpserver import HTTPServer
-from tornado.httputil import (
-    HTTPHeaders,
-    HTTPMessageDelegate,
-    HTTPServerConnectionDelegate,
-)
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerConnectionDelegate
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
-from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from app.errors import BugError
 from app.http import Headers
 from app.server.guard import Caller
+from app.server.head import MAX_HEAD_BYTES, HeadRefused, check_framing, check_head, parse_head
+from app.server.linger import LINGER_S, drain, shut_down
 from app.server.peer import NoProver, ProgramNames, Prover, pair_of, prove
-from app.tasks import spawn
 
-__all__ = [
-    "FrontConnection",
-    "FrontContext",
-    "FrontServer",
-    "HeadRefused",
-    "StrictWebSocketHandler",
-    "check_head",
-]
+__all__ = ["FrontConnection", "FrontContext", "FrontServer"]
 
 _log = logging.getLogger("dragoman.server")
 
-MAX_HEAD_BYTES = 64 * 1024
 _READ_HEAD_BYTES = 4 * MAX_HEAD_BYTES
 """How long a head Tornado collects: beyond our limit, so that one over it can be answered 431;
 past this one, the connection is closed without an answer."""
-_MAX_FIELDS = 256
-_LINGER_S = 1.0
-_LINGER_BYTES = 4 * 1024 * 1024
-
-_REASONS = {
-    400: "Bad Request",
-    431: "Request Header Fields Too Large",
-    503: "Service Unavailable",
-}
-
-# Possessive quantifiers: a head that does not match fails at once, without backtracking.
-_HEAD = re.compile(
-    rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}+ /[\x21-\x7e]*+ HTTP/1\.[01]\r\n"
-    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
-)
-_REQUEST_LINE = re.compile(rb"([^ ]*) ([^ ]*) HTTP/([0-9]\.[0-9])")
-_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
-
-class HeadRefused(Exception):
-    """A request that is not let through to the parser; ``status`` is the answer's."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-
-    def render(self) -> bytes:
-        """Return the whole HTTP answer."""
-        error = {"type": "invalid_request_error", "code": self.code, "message": self.message}
-        if self.status >= 500:
-            error["type"] = "server_error"
-        body = msgspec.json.encode({"error": error})
-        lines = [
-            f"HTTP/1.1 {self.status} {_REASONS[self.status]}",
-            "Content-Type: application/json",
-            f"Content-Length: {len(body)}",
-            "Connection: close",
-            f"x-request-id: req_{secrets.token_hex(12)}",
-            "x-dragoman-route: attempts=0",
-        ]
-        if self.status == 503:
-            lines.append("Retry-After: 1")
-        return "\r\n".join([*lines, "", ""]).encode("ascii") + body
-
-
-def check_head(head: bytes) -> None:
-    """Check the bytes of a request's head, from its request line to its empty line.
-
-    One empty line before the request line is allowed (RFC 9112, section 2.2).
-
-    Raises:
-        HeadRefused: 431 when it is too long or has too many fields; 400 when it is not exactly
-            a request line in origin form and fields as RFC 9110 and 9112 write them.
-    """
-    if len(head) > MAX_HEAD_BYTES:
-        raise HeadRefused(
-            431, "head_too_large", f"The request's head is longer than {MAX_HEAD_BYTES} bytes."
-        )
-    if head.startswith(b"\r\n"):
-        head = head[2:]
-    if _HEAD.fullmatch(head) is None:
-        raise HeadRefused(400, "malformed_request", _fault_of(head))
-    if head.count(b"\n") > _MAX_FIELDS + 2:
-        raise HeadRefused(
-            431, "head_too_large", f"The request has more than {_MAX_FIELDS} header fields."
-        )
-
-
-def _fault_of(head: bytes) -> str:
-    """Say what is wrong with a head that does not match."""
-    if b"\0" in head:
-        return "The request's head contains a NUL byte."
-    plain = head.replace(b"\r\n", b"")
-    if b"\n" in plain or b"\r" in plain:
-        return "Every line of the request's head has to end in CR LF."
-    line, *fields = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
-    match = _REQUEST_LINE.fullmatch(line)
-    if match is None:
-        return "The request line is not of the form `METHOD /path HTTP/1.1`."
-    if _METHOD.fullmatch(match[1]) is None:
-        return "The request's method is not a short token."
-    if not match[2].startswith(b"/"):
-        return "The request's target has to be a path that starts with a slash."
-    if match[3] not in (b"1.0", b"1.1"):
-        return "The request's HTTP version is neither 1.0 nor 1.1."
-    for field in fields:
-        if field[:1] in (b" ", b"\t"):
-            return "A header field may not be folded over several lines."
-        name, colon, _ = field.partition(b":")
-        if not colon or _NAME.fullmatch(name) is None:
-            return "A header field's name is not a token directly followed by a colon."
-    return "The request's head contains a control character, or its target a non-ASCII one."
-
-
-def check_framing(version_line: str, headers: HTTPHeaders) -> None:
-    """Check the fields that say where a request ends and whom it is for.
-
-    Raises:
-        HeadRefused: 400 unless there is exactly one ``Host``, at most one ``Content-Length`` of
-            digits, and instead of it at most ``Transfer-Encoding: chunked`` in HTTP/1.1.
-    """
-    if len(headers.get_list("Host")) != 1:
-        raise HeadRefused(400, "malformed_request", "The request needs exactly one Host field.")
-    lengths = headers.get_list("Content-Length")
-    if lengths and not (len(lengths) == 1 and lengths[0].isascii() and lengths[0].isdecimal()):
-        raise HeadRefused(
-            400, "malformed_request", "Content-Length has to be given once, as a decimal number."
-        )
-    if "Transfer-Encoding" not in headers:
-        return
-    if lengths:
-        raise HeadRefused(
-            400,
-            "malformed_request",
-            "A request may not have both Content-Length and Transfer-Encoding.",
-        )
-    encodings = headers.get_list("Transfer-Encoding")
-    if len(encodings) != 1 or encodings[0].lower() != "chunked":
-        raise HeadRefused(
-            400, "malformed_request", "The only Transfer-Encoding taken is `chunked`."
-        )
-    if version_line.endswith("/1.0"):
-        raise HeadRefused(400, "malformed_request", "HTTP/1.0 has no Transfer-Encoding.")
-
-
-def parse_head(head: bytes) -> tuple[str, HTTPHeaders]:
-    """Return request line and fields of a head that ``check_head`` has let through."""
-    line, *fields = head.decode("latin-1").strip("\r\n").split("\r\n")
-    headers = HTTPHeaders()
-    seen: set[str] = set()
-    for field in fields:
-        name, _, value = field.partition(":")
-        lower = name.lower()
-        if lower in seen:
-            headers.add(name, value.strip("\t "))
-        else:
-            seen.add(lower)
-            headers[name] = value.strip("\t ")  # ``add`` would check the name once more
-    return line, headers
 
 
 class FrontContext:
@@ -319,41 +155,17 @@ class _FrontStream(IOStream):
             super().set_nodelay(True)
 
 
-def _shut_down(stream: IOStream) -> bool:
-    """End our side of a connection; False when it is already gone."""
-    if stream.closed() or not isinstance(stream.socket, socket.socket):
-        return False
-    try:
-        stream.socket.shutdown(socket.SHUT_WR)
-    except OSError:
-        return False
-    return True
-
-
-async def _drain(stream: IOStream) -> None:
-    """Read and forget what the client still sends, within limits, then close."""
-    left = _LINGER_BYTES
-    try:
-        async with asyncio.timeout(_LINGER_S):
-            while left > 0:
-                left -= len(await stream.read_bytes(65536, partial=True))
-    except (StreamClosedError, TimeoutError):
-        _log.debug("a refused client has stopped sending")
-    finally:
-        stream.close()
-
-
 async def _turn_away(stream: IOStream, refusal: HeadRefused) -> None:
     """Answer a refused request and close its connection."""
     _log.debug("refused a request: %s", refusal.message)
     try:
-        async with asyncio.timeout(_LINGER_S):
+        async with asyncio.timeout(LINGER_S):
             await stream.write(refusal.render())
     except (StreamClosedError, TimeoutError):
         stream.close()
         return
-    if _shut_down(stream):
-        await _drain(stream)
+    if shut_down(stream):
+        await drain(stream)
     else:
         stream.close()
 
@@ -450,7 +262,7 @@ class FrontConnection(HTTP1Connection):
         # Answered from the head alone (413, 401): the body is not wanted. Left to itself,
         # Tornado would read it all, or write a second answer when it is too long.
         if "Transfer-Encoding" in headers or headers.get("Content-Length", "0") != "0":
-            return _drain(self.stream)
+            return drain(self.stream)
         self.close()
         return None
 
@@ -460,14 +272,14 @@ class FrontConnection(HTTP1Connection):
             stream is None
             or not self._disconnect_on_finish
             or self._read_finished
-            or not _shut_down(stream)
+            or not shut_down(stream)
         ):
             super()._finish_request(future)
             return
         # The body is not read to its end: give the client time to read the answer. Whoever
         # reads the body goes on doing so; this bounds for how long.
         self._clear_callbacks()
-        asyncio.get_running_loop().call_later(_LINGER_S, self.close)
+        asyncio.get_running_loop().call_later(LINGER_S, self.close)
 
 
 class _FrontServerConnection(HTTP1ServerConnection):
@@ -601,49 +413,3 @@ class FrontServer(HTTPServer):
         served = _FrontServerConnection(stream, params, context)
         self._connections.add(served)
         served.serve(self, self._idle_s)
-
-
-class _StrictProtocol(WebSocketProtocol13):
-    """WebSocket frames as RFC 6455 asks of clients: every one masked (section 5.1)."""
-
-    _at_frame_start = False
-
-    async def _receive_frame(self) -> None:
-        self._at_frame_start = True
-        await super()._receive_frame()
-
-    async def _read_bytes(self, n: int) -> bytes:
-        data = await super()._read_bytes(n)
-        if self._at_frame_start:
-            self._at_frame_start = False
-            if not data[1] & 0x80:
-                self.close(1002, "client frames must be masked")
-                if _shut_down(self.stream):
-                    await _drain(self.stream)
-                raise StreamClosedError  # on which the receive loop ends the connection
-        return data
-
-    def _abort(self) -> None:
-        # Called right after a close frame, too (1009, a message too big), which a reset by
-        # unread input would take along.
-        told = self.server_terminated and not self.client_terminated
-        if not told or not _shut_down(self.stream):
-            super()._abort()
-            return
-        self.client_terminated = True  # ends the receive loop
-        spawn(self._end(), "refused socket")
-
-    async def _end(self) -> None:
-        await _drain(self.stream)
-        super()._abort()
-
-
-class StrictWebSocketHandler(WebSocketHandler):
-    """A WebSocket handler that closes with 1002 (protocol error) on an unmasked frame."""
-
-    def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        """Return the protocol for the version that the client asks for; None if not 13."""
-        protocol = super().get_websocket_protocol()
-        if not isinstance(protocol, WebSocketProtocol13):
-            return None
-        return _StrictProtocol(self, mask_outgoing=False, params=protocol.params)

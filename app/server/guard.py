@@ -23,21 +23,20 @@ import hmac
 import ipaddress
 import re
 import shlex
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NoReturn, Protocol, TypeAlias
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import unquote_plus
 
 from app.errors import AccessError
 from app.keys import KEY_PREFIX, KeyRecord, is_named
 from app.keys import hash_key as digest_of
+from app.server.failedkeys import FailedKeys
+from app.server.policy import CREATE_KEY, AccessPolicy, foreign_origin, refuse_host, refuse_origin
 
 __all__ = [
-    "AccessPolicy",
     "Call",
     "Caller",
-    "FailedKeys",
     "Grant",
     "KeyRecord",
     "KeyRing",
@@ -45,9 +44,7 @@ __all__ = [
     "cors_headers",
     "digest_of",
     "judge",
-    "refuses_bind",
     "scrub_query",
-    "token_shell",
 ]
 
 Kind: TypeAlias = Literal["inference", "open", "control", "relay"]
@@ -57,8 +54,6 @@ Kind: TypeAlias = Literal["inference", "open", "control", "relay"]
 ``open``: nothing but a right ``Host`` (``/healthz``, the dashboard's page, a sign-in callback).
 ``control``: the local token, an admin key or a dashboard session. ``relay``: a relay key.
 """
-
-_CREATE = "`dragoman keys create`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,69 +113,6 @@ class KeyRing(Protocol):
         """Return the record of a key by the lower-case hex SHA-256 of the key, or None."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccessPolicy:
-    """The access rules in force; built once per configuration.
-
-    Attributes:
-        keyless: ``same_user`` lets a proven same-user caller in without a key; ``never`` asks
-            everyone for one.
-        hosts: further names accepted in ``Host``, as ``name`` (any port) or ``name:port``.
-        origins: web origins whose pages may call with a key (``https://app.example``).
-        ports: the ports that we listen on.
-        loopback_names: host names that mean this machine; all of 127.0.0.0/8 and ``::1`` do too.
-        token_shell: text that gives the local token in the user's shell, for the ``curl`` line
-            of a control route's 401; see ``token_shell``.
-    """
-
-    keyless: Literal["same_user", "never"] = "same_user"
-    hosts: frozenset[str] = frozenset()
-    origins: frozenset[str] = frozenset()
-    ports: frozenset[int] = frozenset({8317})
-    loopback_names: frozenset[str] = frozenset({"localhost", "127.0.0.1", "[::1]"})
-    token_shell: str = "<token>"  # noqa: S105 - a placeholder for people to read
-    _accepted: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
-    """Spellings of ``Host`` that need no closer look: nearly every request has one of them."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "hosts", frozenset(host.lower() for host in self.hosts))
-        object.__setattr__(self, "origins", frozenset(_origin(o) for o in self.origins))
-        plain = {f"{name}:{port}" for name in self.loopback_names for port in self.ports}
-        object.__setattr__(self, "_accepted", frozenset(plain))
-
-    def accepts_host(self, host: str) -> bool:
-        """Tell whether a ``Host`` value names us: a loopback name with our port, or a listed one.
-
-        Without a port the value means port 80, as in any URL of scheme http.
-        """
-        if host in self._accepted:
-            return True
-        host = host.lower()
-        match = _HOST.fullmatch(host)
-        if match is None:
-            return False
-        name, port = match["name"].rstrip("."), int(match["port"] or 80)
-        if name in self.hosts or f"{name}:{port}" in self.hosts:
-            return True
-        return port in self.ports and (name in self.loopback_names or _is_loopback(name))
-
-
-_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        address = ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
-
-
-def _origin(text: str) -> str:
-    return text.strip().rstrip("/").lower()
-
-
 Who: TypeAlias = Literal["same_user", "key", "local_token", "admin_key", "session", "open"]
 
 
@@ -222,41 +154,6 @@ class Grant:
         )
 
 
-class FailedKeys:
-    """Counts failed keys per source in a sliding minute; bounded in sources and in counts.
-
-    It only changes what a *wrong* key is answered, so that a flood of guesses from one address
-    neither delays a valid key nor fills the log with 401s that a program would retry at once.
-
-    Args:
-        limit: failures per window after which further ones are told to wait.
-        window_s: length of the window in seconds.
-        max_sources: sources remembered; the one that was quiet longest is dropped.
-    """
-
-    def __init__(self, limit: int = 20, window_s: float = 60.0, max_sources: int = 1024) -> None:
-        self._limit = limit
-        self._window_s = window_s
-        self._max_sources = max_sources
-        self._times: OrderedDict[str, list[float]] = OrderedDict()
-
-    def note(self, source: str, now: float) -> float | None:
-        """Count one failure; returns the seconds to wait when there were too many, else None."""
-        times = [t for t in self._times.get(source, ()) if now - t < self._window_s]
-        if len(times) >= self._limit:
-            self._keep(source, times)
-            return max(1.0, times[0] + self._window_s - now)
-        times.append(now)
-        self._keep(source, times)
-        return None
-
-    def _keep(self, source: str, times: list[float]) -> None:
-        self._times[source] = times
-        self._times.move_to_end(source)
-        while len(self._times) > self._max_sources:
-            self._times.popitem(last=False)
-
-
 def judge(
     kind: Kind,
     call: Call,
@@ -291,13 +188,13 @@ def judge(
     headers = call.headers
     host = headers.get("Host", "")
     if not policy.accepts_host(host):
-        _refuse_host(host, policy)
+        refuse_host(host, policy)
     if kind == "open":
         return _OPEN
-    origin = _foreign_origin(headers, host)
+    origin = foreign_origin(headers, host)
     if origin is not None:
         if origin not in policy.origins:
-            _refuse_origin(origin)
+            refuse_origin(origin)
         if call.method == "OPTIONS" and "Access-Control-Request-Method" in headers:
             # A preflight carries no credentials by its nature, and runs nothing.
             return Grant("open", origin=origin)
@@ -366,19 +263,19 @@ class _Judgement:
             self._fail(
                 "invalid_key",
                 "This Dragoman key is not known here.",
-                f"See `dragoman keys list`, or make a new one: {_CREATE}.",
+                f"See `dragoman keys list`, or make a new one: {CREATE_KEY}.",
             )
         if record.revoked_at is not None:
             self._fail(
                 "revoked_key",
                 f"The Dragoman key {record.label!r} was revoked.",
-                f"Make a new one: {_CREATE}.",
+                f"Make a new one: {CREATE_KEY}.",
             )
         if record.expires_at is not None and self.now >= record.expires_at:
             self._fail(
                 "expired_key",
                 f"The Dragoman key {record.label!r} has expired.",
-                f"Make a new one: {_CREATE}.",
+                f"Make a new one: {CREATE_KEY}.",
             )
         return record
 
@@ -427,7 +324,7 @@ class _Judgement:
         self._fail(
             "invalid_key" if counted else "key_required",
             message,
-            f"Make one with {_CREATE} and send it as `Authorization: Bearer dg-…`.",
+            f"Make one with {CREATE_KEY} and send it as `Authorization: Bearer dg-…`.",
             counted=counted,
         )
 
@@ -496,86 +393,6 @@ def _query_values(query: str, name: str) -> Iterable[str]:
             yield unquote_plus(value)
 
 
-def _foreign_origin(headers: Mapping[str, str], host: str) -> str | None:
-    """Return the origin of the foreign web page that makes the call, or None if none does.
-
-    A page that does not say its origin has the origin ``null``, as in the Fetch standard
-    (https://fetch.spec.whatwg.org/#origin-header); our own origin is ``http://`` plus ``Host``.
-    """
-    origin = referer = None
-    if "Origin" in headers:
-        origin = _origin(headers["Origin"])
-    if "Referer" in headers:
-        referer = _referer_origin(headers["Referer"])
-    cross = "Sec-Fetch-Site" in headers and headers["Sec-Fetch-Site"].strip().lower() not in (
-        "none",
-        "same-origin",
-    )
-    if origin is None and referer is None and not cross:
-        return None
-    own = ("http://" + host.lower(), "https://" + host.lower())
-    if not cross and (origin is None or origin in own) and (referer is None or referer in own):
-        return None
-    if origin is not None and origin not in own:
-        return origin
-    if referer is not None and referer not in own:
-        return referer
-    return "null"
-
-
-def _referer_origin(referer: str) -> str:
-    try:
-        parts = urlsplit(referer.strip())
-    except ValueError:
-        return "null"
-    if not parts.scheme or not parts.netloc:
-        return "null"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
-
-
-def _refuse_host(host: str, policy: AccessPolicy) -> NoReturn:
-    port = min(policy.ports, default=80)
-    if not host:
-        raise AccessError(
-            "The request does not say which host it is for.", status=403, code="bad_host"
-        )
-    match = _HOST.fullmatch(host.lower())
-    hint = f"Call http://127.0.0.1:{port}/"
-    if match is not None:
-        hint += f', or add this to the settings: `access: {{hosts: ["{match["name"]}"]}}`'
-    raise AccessError(
-        f"{_shown(host)} is not a name of this server.",
-        hint=hint + ".",
-        status=403,
-        code="bad_host",
-    )
-
-
-def _refuse_origin(origin: str) -> NoReturn:
-    if not _ORIGIN.fullmatch(origin):
-        raise AccessError(
-            "A web page that does not say its origin may not call Dragoman.",
-            hint="Serve the page from an address of its own and list that under `access: origins`.",
-            status=403,
-            code="origin_not_allowed",
-        )
-    raise AccessError(
-        f"Pages of {_shown(origin)} may not call Dragoman.",
-        hint=f'To allow it, add this to the settings: `access: {{origins: ["{origin}"]}}`; '
-        "the page needs a Dragoman key, too.",
-        status=403,
-        code="origin_not_allowed",
-    )
-
-
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]{1,253}")
-
-
-def _shown(text: str) -> str:
-    """Quote what a client sent for a message, cut to a length that fits one."""
-    return repr(text if len(text) <= 100 else text[:100] + "…")
-
-
 def cors_headers(grant: Grant, call: Call) -> tuple[tuple[str, str], ...]:
     """Return the CORS headers of an answer: none, unless a listed origin's page made the call.
 
@@ -610,38 +427,3 @@ def scrub_query(uri: str) -> str:
     a sign-in callback and the usual misspellings of a key.
     """
     return _SECRETS.sub(r"\1***", uri) if "?" in uri else uri
-
-
-def refuses_bind(hosts: Iterable[str], keys_exist: bool) -> str | None:
-    """Return why these addresses may not be bound, or None if they may.
-
-    An address that other machines can reach is refused while there is no key: nobody could call
-    it, and a first key made later would silently open it.
-    """
-    if keys_exist:
-        return None
-    outside = [
-        host
-        for host in hosts
-        if host.lower() not in ("loopback", "localhost") and not _is_loopback(host)
-    ]
-    if not outside:
-        return None
-    return (
-        f"{', '.join(outside)} can be reached from other machines, and there is no key yet. "
-        f"Make one with {_CREATE} first, or use `server: {{host: loopback}}`."
-    )
-
-
-def token_shell(path: str, windows: bool) -> str:
-    """Return a shell expression that gives the local token stored in ``instance.json``.
-
-    Args:
-        path: where the file is; its key ``token`` holds the token.
-        windows: write it for PowerShell instead of a POSIX shell.
-    """
-    if windows:
-        quoted = path.replace("'", "''")
-        return f"$((Get-Content '{quoted}' | ConvertFrom-Json).token)"
-    pattern = r's/.*"token": *"\([^"]*\)".*/\1/p'
-    return f"$(sed -n '{pattern}' {shlex.quote(path)})"

@@ -23,7 +23,7 @@ from app.paths import asset
 from app.providers.aistudio import AISTUDIO
 from app.providers.signin import Consent
 from app.server.caller import Access
-from app.server.front import StrictWebSocketHandler
+from app.server.frames import StrictWebSocketHandler
 from app.server.pages import Control, Page
 from app.upstream.relay import Relay, label_of
 from app.upstream.relay_page import Page as RelayedPage

@@ -32,7 +32,8 @@ from app.gateway.call import Call, ClientGone
 from app.gateway.exchange import Gateway
 from app.http import Headers
 from app.server.caller import account_scope
-from app.server.front import FrontContext, StrictWebSocketHandler
+from app.server.frames import StrictWebSocketHandler
+from app.server.front import FrontContext
 from app.server.inference import Inference
 from app.server.pages import Control, Page
 from app.tasks import spawn

@@ -12,10 +12,10 @@ from app.providers.signin import CodeSignIn, DeviceSignIn, Listen, SecretSignIn
 from app.server.accounts import account_routes, make_desk
 from app.server.caller import Access
 from app.server.front import FrontServer
-from app.server.guard import AccessPolicy
 from app.server.listen import bind
 from app.server.pages import page_routes
 from app.server.peer import default_prover
+from app.server.policy import AccessPolicy
 from tests.accounts import services
 from tests.fakes.basic import Clock, DictVault, Ids, ScriptedSend
 from tests.server.running import Server

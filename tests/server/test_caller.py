@@ -13,8 +13,9 @@ from app.providers import compatible
 from app.server import caller
 from app.server.caller import Access, account_scope, cors
 from app.server.front import FrontContext
-from app.server.guard import AccessPolicy, Grant
+from app.server.guard import Grant
 from app.server.peer import PeerProof
+from app.server.policy import AccessPolicy
 
 HOST = "127.0.0.1:8317"
 PAGE = "https://app.test"

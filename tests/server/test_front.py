@@ -6,10 +6,10 @@ import msgspec
 import pytest
 import tornado.web
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
-from tornado.websocket import websocket_connect
 
 from app.server import front
-from app.server.front import FrontServer, HeadRefused, StrictWebSocketHandler, check_head
+from app.server.frames import StrictWebSocketHandler
+from app.server.front import FrontServer
 from app.server.listen import bind
 from app.server.peer import NoProver, PeerProof
 
@@ -84,74 +84,6 @@ async def exchange(port, data, *, to_end=True):
         writer.write(data)
         answer = await asyncio.wait_for(reader.read() if to_end else reader.read(65536), 20)
     return int(answer.split(b" ")[1]), answer
-
-
-# Heads.
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        OK,
-        b"\r\n" + OK,
-        b"GET / HTTP/1.0\r\nHost: a\r\n\r\n",
-        b"PROPFIND /a%20b?c=d&e=[f] HTTP/1.1\r\nHost: a\r\nX-Empty:\r\nx_y.z: \t caf\xc3\xa9 \r\n\r\n",
-        b"OPTIONS / HTTP/1.1\r\nHost: a\r\n" + b"x: y\r\n" * 255 + b"\r\n",
-    ],
-)
-def test_a_right_head_passes(head):
-    check_head(head)
-
-
-@pytest.mark.parametrize(
-    ("head", "words"),
-    [
-        (b"GET / HTTP/1.1\nHost: a\n\n", "end in CR LF"),
-        (b"GET / HTTP/1.1\r\nHost: a\n\r\n", "end in CR LF"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\n\n", "end in CR LF"),
-        (b"GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n", "end in CR LF"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", "NUL"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\x7fb\r\n\r\n", "control character"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n folded\r\n\r\n", "folded"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\n\tfolded\r\n\r\n", "folded"),
-        (b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", "folded"),
-        (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", "name"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX Y: a\r\n\r\n", "name"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX(Y: a\r\n\r\n", "name"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\n: a\r\n\r\n", "name"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n", "name"),
-        (b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "slash"),
-        (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "slash"),
-        (b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", "slash"),
-        (b"GET /caf\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n", "non-ASCII"),
-        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", "version"),
-        (b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", "form"),
-        (b"GET / http/1.1\r\nHost: a\r\n\r\n", "form"),
-        (b"GET /\r\nHost: a\r\n\r\n", "form"),
-        (b"\r\n\r\n", "form"),
-        (b"\r\n\r\n" + OK, "form"),
-        (b"G" * 33 + b" / HTTP/1.1\r\nHost: a\r\n\r\n", "method"),
-        (b"G@T / HTTP/1.1\r\nHost: a\r\n\r\n", "method"),
-        (b"\x16\x03\x01\x02 tls hello \r\n\r\n", "form"),
-    ],
-)
-def test_a_wrong_head_is_refused_and_told_why(head, words):
-    with pytest.raises(HeadRefused, match=words) as caught:
-        check_head(head)
-    assert caught.value.status == 400
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 65536 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\n" + b"x: y\r\n" * 257 + b"\r\n",
-    ],
-)
-def test_a_head_that_is_too_large_is_431(head):
-    with pytest.raises(HeadRefused) as caught:
-        check_head(head)
-    assert caught.value.status == 431
 
 
 # Over real sockets.
@@ -386,42 +318,6 @@ async def test_without_a_prover_nobody_is_proven():
         await exchange(port, OK)
         caller = early.seen[0].caller
     assert not caller.same_user
-
-
-# WebSockets.
-
-UPGRADE = (
-    b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: %s\r\n\r\n"
-)
-
-
-@pytest.mark.parametrize("frame", [b"\x81\x02hi", b"\x89\x00", b"\x88\x00", b"\x82\x7e\x01\x00"])
-async def test_an_unmasked_frame_closes_the_websocket_with_1002(frame):
-    async with serving() as (_, port), dial(port) as (reader, writer):
-        writer.write(UPGRADE % b"13")
-        assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
-        writer.write(frame)
-        answer = await asyncio.wait_for(reader.read(), 20)
-    assert answer[:1] == b"\x88"
-    assert answer[2:4] == (1002).to_bytes(2, "big")
-    assert b"hi" not in answer
-
-
-async def test_masked_frames_of_every_length_pass():
-    async with serving() as (_, port):
-        client = await websocket_connect(f"ws://127.0.0.1:{port}/ws")
-        for size in (0, 125, 126, 70_000):
-            await client.write_message("x" * size)
-            assert await client.read_message() == "x" * size
-        client.close()
-        assert await client.read_message() is None
-
-
-async def test_another_websocket_version_is_refused():
-    async with serving() as (_, port):
-        status, _ = await exchange(port, UPGRADE % b"8", to_end=False)
-    assert status == 426
 
 
 # Clients that do not go on

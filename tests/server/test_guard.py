@@ -1,24 +1,19 @@
-import subprocess
-import sys
-
 import pytest
 from tornado.httputil import HTTPHeaders
 
 from app.errors import AccessError
+from app.server.failedkeys import FailedKeys
 from app.server.guard import (
-    AccessPolicy,
     Call,
     Caller,
-    FailedKeys,
     Grant,
     KeyRecord,
     cors_headers,
     digest_of,
     judge,
-    refuses_bind,
     scrub_query,
-    token_shell,
 )
+from app.server.policy import AccessPolicy, token_shell
 
 NOW = 1_000_000.0
 HOST = "127.0.0.1:8317"
@@ -214,23 +209,6 @@ def test_a_key_in_the_query_is_percent_decoded_and_may_not_contradict_the_header
 @pytest.mark.parametrize(
     "host",
     [
-        "localhost:8317",
-        "LocalHost:8317",
-        "localhost.:8317",
-        "127.0.0.1:8317",
-        "127.8.9.1:8317",
-        "[::1]:8317",
-        "[0:0:0:0:0:0:0:1]:8317",
-        "[::ffff:127.0.0.1]:8317",
-    ],
-)
-def test_loopback_names_with_our_port_are_ours(host):
-    assert ask(host=host).who == "same_user"
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
         None,
         "",
         "evil.example:8317",
@@ -251,22 +229,6 @@ def test_loopback_names_with_our_port_are_ours(host):
 def test_any_other_host_is_403_whatever_the_route_and_the_key(host, kind):
     error = refused(kind, host=host, Authorization="Bearer dg-admin")
     assert (error.status, error.code) == (403, "bad_host")
-
-
-def test_listed_hosts_are_ours_with_any_port_or_the_one_given():
-    policy = AccessPolicy(hosts=frozenset({"Box.lan", "proxy.lan:443"}))
-    for host in ("box.lan", "box.lan:8317", "BOX.lan:1", "proxy.lan:443"):
-        assert ask(policy=policy, host=host).who == "same_user"
-    assert refused(policy=policy, host="proxy.lan:8317").code == "bad_host"
-
-
-def test_a_refused_host_names_the_line_that_allows_it():
-    error = refused(host="box.lan:8317")
-    assert 'access: {hosts: ["box.lan"]}' in error.hint
-
-
-def test_port_80_may_be_left_out_of_the_host():
-    assert ask(policy=AccessPolicy(ports=frozenset({80})), host="localhost").who == "same_user"
 
 
 # Browser marks.
@@ -295,12 +257,6 @@ def test_a_foreign_page_is_403_with_or_without_a_key(fields, key, kind):
         fields = {**fields, "x_api_key": key}
     error = refused(kind, **fields)
     assert (error.status, error.code) == (403, "origin_not_allowed")
-
-
-def test_the_refusal_names_the_exact_line_to_add():
-    assert 'access: {origins: ["https://app.example"]}' in refused(Origin=PAGE).hint
-    assert 'access: {origins: ["https://app.example"]}' in refused(Referer=f"{PAGE}/x").hint
-    assert "null" not in refused(Origin="null").hint
 
 
 @pytest.mark.parametrize(
@@ -462,23 +418,6 @@ def test_a_call_without_a_key_is_not_counted_as_a_failed_one():
         assert refused(caller=REMOTE, failed=failed).status == 401
 
 
-def test_failed_keys_are_forgotten_after_the_window():
-    failed = FailedKeys(limit=1, window_s=60.0)
-    assert failed.note("a", 0.0) is None
-    assert failed.note("a", 59.0) == 1.0
-    assert failed.note("a", 60.0) is None
-
-
-def test_the_count_of_sources_is_bounded_by_dropping_the_quietest():
-    failed = FailedKeys(limit=1, max_sources=2)
-    failed.note("a", 0.0)
-    failed.note("b", 1.0)
-    failed.note("a", 2.0)
-    failed.note("c", 3.0)
-    assert failed.note("a", 4.0) is not None
-    assert failed.note("b", 5.0) is None
-
-
 def test_failed_keys_are_counted_per_user_per_address_and_per_v6_network():
     assert USER.source == "user"
     assert REMOTE.source == "192.168.1.9"
@@ -509,25 +448,6 @@ def test_a_key_is_held_to_its_scopes(scopes, wanted, allowed):
 
 
 @pytest.mark.parametrize(
-    ("hosts", "keys", "fine"),
-    [
-        (["127.0.0.1", "::1"], False, True),
-        (["loopback"], False, True),
-        (["localhost"], False, True),
-        (["0.0.0.0"], False, False),
-        (["127.0.0.1", "192.168.1.4"], False, False),
-        (["::"], False, False),
-        (["box.lan"], False, False),
-        (["0.0.0.0"], True, True),
-    ],
-)
-def test_a_bind_beyond_loopback_is_refused_without_keys(hosts, keys, fine):
-    reason = refuses_bind(hosts, keys)
-    assert (reason is None) is fine
-    assert fine or "dragoman keys create" in reason
-
-
-@pytest.mark.parametrize(
     ("uri", "shown"),
     [
         ("/v1/x", "/v1/x"),
@@ -540,23 +460,6 @@ def test_a_bind_beyond_loopback_is_refused_without_keys(hosts, keys, fine):
 )
 def test_secrets_in_the_query_are_hidden_from_logs(uri, shown):
     assert scrub_query(uri) == shown
-
-
-def test_the_token_expression_quotes_the_path_for_its_shell():
-    assert token_shell("/a b/i.json", windows=False).endswith("'/a b/i.json')")
-    assert "'C:\\it''s\\i.json'" in token_shell("C:\\it's\\i.json", windows=True)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="runs a POSIX shell")
-@pytest.mark.parametrize(
-    "text", ['{"pid":1,"token":"abc_-1","port":2}', '{\n  "token": "abc_-1"\n}']
-)
-def test_the_token_expression_gives_the_token_in_a_real_shell(tmp_path, text):
-    file = tmp_path / "it's an instance.json"
-    file.write_text(text)
-    line = f'printf %s "{token_shell(str(file), windows=False)}"'
-    run = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
-    assert run.stdout == "abc_-1"
 
 
 def test_reprs_hold_no_more_than_the_digest():
