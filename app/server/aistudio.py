@@ -310,7 +310,11 @@ class Studio:
         delay_s = min(_LONGEST_S, self._first_s * 2.0 ** (one.failures - 1))
         one.state, one.until = "waiting", self._now() + delay_s
         _log.warning("the window of aistudio/%s ended; again in %g s", one.label, delay_s)
-        one.timer = asyncio.get_running_loop().call_later(delay_s, self._show, one)
+        one.timer = asyncio.get_running_loop().call_later(delay_s, self._again, one)
+
+    def _again(self, one: _One) -> None:
+        self._show(one)
+        self._changed()
 
     # --- what is seen ------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from app.desktop.menu import (
     short,
 )
 from app.gateway.status import BudgetStatus
+from app.server.vitals import StudioLine, Vital, WholeStatus
 from tests.desktop import statuses
 
 ALL = Offer(
@@ -288,3 +289,64 @@ def test_budgets_are_shown_with_what_is_used_and_what_follows():
 
 def test_without_budgets_there_is_no_word_of_them():
     assert not any("udget" in text for text in texts(build_menu(statuses.full(), ALL)))
+
+
+def whole(**changes):
+    shown = statuses.status()
+    fields = {field: getattr(shown, field) for field in shown.__dataclass_fields__}
+    return WholeStatus(**fields | changes)
+
+
+STUDIO = Offer(
+    statuses.EVERY_ACTION
+    | {"aistudio_open", "aistudio_hide", "aistudio_browser", "aistudio_close", "aistudio_out"},
+    moment=lambda at: f"{at:.0f}:00",
+)
+
+
+@pytest.mark.parametrize(
+    ("window", "entries"),
+    [
+        ("closed", ["Open the window", "Open in my browser", "Sign out"]),
+        (
+            "shown",
+            [
+                "Open the window",
+                "Hide the window",
+                "Open in my browser",
+                "Close the window",
+                "Sign out",
+            ],
+        ),
+        ("hidden", ["Show the window", "Open in my browser", "Close the window", "Sign out"]),
+    ],
+)
+def test_page_of_ai_studio_has_what_its_window_can_do(window, entries):
+    line = StudioLine("home", "build", "Open your app.", window)
+    menu = build_menu(whole(studios=(line,)), STUDIO)
+    one = find(menu, "AI Studio", "home: waiting for the app")
+    assert texts(one.children) == ["Open your app.", *entries]
+    assert find(one.children, "Sign out", "Yes").action == Action("aistudio_out", "home")
+    assert find(menu, "AI Studio", "Set up…").action == Action("dashboard", "services")
+
+
+def test_what_runs_is_shown_with_memory_reason_and_next_try():
+    vitals = (
+        Vital("router", "router", "Router", "ready", since=9.0, memory_bytes=60 << 20),
+        Vital("service", "webai", "WebAI", "waiting", "It ended.", until=11.0),
+        Vital("service", "other", "Other", "off"),
+    )
+    menu = build_menu(whole(vitals=vitals), STUDIO)
+    assert texts(find(menu, "What runs").children) == [
+        "Router: ready, since 9:00, 60 MB",
+        "WebAI: waiting, again at 11:00",
+        "It ended.",
+        "-",
+        "More…",
+    ]
+
+
+def test_status_without_parts_has_no_place_for_them():
+    shown = texts(build_menu(statuses.full(), STUDIO))
+    assert "What runs" not in shown
+    assert "AI Studio" not in shown

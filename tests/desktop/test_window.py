@@ -312,3 +312,41 @@ def test_parent_that_is_gone_is_no_error(webview, monkeypatch):
     closed.close()
     monkeypatch.setattr("sys.stdout", closed)
     webview.window.events.shown.fire()
+
+
+def test_window_that_is_kept_hides_when_its_user_closes_it(webview, capsys, monkeypatch):
+    monkeypatch.setattr(window, "_LINGER_S", 3_600.0)
+    webview.create_window = kept(webview.create_window)
+    shown = window.Window(webview, dict(SPEC, keep=True))
+    (closing,) = webview.window.events.closing
+    assert closing() is False
+    assert webview.window.did == [("hide",)]
+    assert said(capsys) == [{"event": "hidden"}]
+    shown.follow(['{"do": "hide"}', '{"do": "close"}'])
+    assert webview.window.did[1:] == [("hide",), ("destroy",)]
+    assert closing() is True  # the program wants it closed
+
+
+def kept(create):
+    def made(*arguments, **options):
+        found = create(*arguments, **options)
+        found.events.closing = Event()
+        return found
+
+    return made
+
+
+def test_address_is_told_when_it_changes_and_is_watched(webview, capsys):
+    watched = window.Window(webview, dict(SPEC, watch=True))
+    for url in ("https://ai.studio/a?code=x#y", "https://ai.studio/a?z", "https://ai.studio/b", ""):
+        webview.window.url = url
+        watched._tell_address()
+    webview.window.url = "https://accounts.google.com/e?reason=disallowed_useragent"
+    watched._tell_address()
+    assert [(event["url"], event["refused"]) for event in said(capsys)] == [
+        ("https://ai.studio/a", False),
+        ("https://ai.studio/b", False),
+        ("https://accounts.google.com/e", True),
+    ]
+    window.Window(webview, dict(SPEC))._tell_address()
+    assert said(capsys) == []

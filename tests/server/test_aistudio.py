@@ -11,6 +11,7 @@ from app.server.aistudio import Studio
 from app.upstream.relay import Relay
 from tests.fakes.basic import Clock
 from tests.server.running import running
+from tests.services.running import reached
 
 CONSENT = AISTUDIO.consent.version
 APP = "https://aistudio.google.com/apps/drive/1CPW7FpWGsDZzkaYgYOyXQ_6FWgxieLmL"
@@ -159,8 +160,7 @@ async def test_window_that_dies_is_opened_again_by_itself(tmp_path):
     room.studio.open("home")
     room.says(event="opened")
     room.says(event="ended")
-    while room.window != "opening":
-        await asyncio.sleep(0)
+    await reached(lambda: room.window == "opening")
     assert room.shower.did == [("open", "home", BUILD)] * 2
 
 
