@@ -3,6 +3,7 @@
 
 import * as api from "./api.js";
 import { confirmed, dialog, fill, h, sentence, toast } from "./dom.js";
+import { studioCards } from "./studio.js";
 import { bytes, span, when } from "./format.js";
 
 const KIND = { router: "Router", page: "Page", window: "Window", service: "Helper program" };
@@ -15,9 +16,11 @@ export function servicesSection(app) {
   const count = h("p", { class: "sub" });
   const cards = h("div", { class: "cards" });
   const fault = h("div", {});
+  const studios = studioCards();
   const element = h("section", {}, h("h1", {}, "Services"),
     h("p", {}, "Programs beside Dragoman. Each is off until you turn it on, runs in an environment of its own, and is reached on this machine only."),
-    fault, cards, h("h2", {}, "What is running"), count,
+    fault, cards, studios.element,
+    h("div", { class: "bar" }, h("h2", {}, "What is running"), count),
     h("div", { class: "scroll" }, h("table", { class: "rows" },
       h("thead", {}, h("tr", {}, ["Part", "State", "For", "Memory", "Next try"].map((name) => h("th", { scope: "col" }, name)))),
       parts)));
@@ -36,6 +39,7 @@ export function servicesSection(app) {
       if (error.status !== 401) fill(fault, h("p", { class: "note bad" }, error.message));
     }
     draw();
+    await studios.load();
   }
 
   function draw() {
@@ -68,7 +72,8 @@ export function servicesSection(app) {
 
   app.on("status", () => {
     if (!element.isConnected) return;
-    const now = vitals().filter((one) => one.kind === "service").map((one) => `${one.state} ${one.reason}`).join();
+    const now = JSON.stringify([app.status && app.status.studios,
+      vitals().filter((one) => one.kind === "service").map((one) => `${one.state} ${one.reason}`)]);
     if (now !== drawnFor) {
       drawnFor = now;
       load();

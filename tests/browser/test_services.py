@@ -5,8 +5,11 @@ import signal
 
 import pytest
 
+from app.providers.aistudio import AISTUDIO
+from app.providers.aistudio_window import BUILD
 from app.providers.webai import WEBAI
 from tests.browser.test_browser import opened, show, violations
+from tests.server.test_aistudio import Shower
 from tests.services.pretend_g4f import pretend_installed
 from tests.services.running import free_port, lives
 
@@ -63,4 +66,42 @@ async def test_what_is_not_installed_offers_to_be(chromium, tmp_path):
         await page.until(
             "[...document.querySelectorAll('.card button')].some((b) => b.textContent === 'Install')"
         )
+        assert page.faults == []
+
+
+async def test_ai_studio_is_set_up_and_guided(chromium, axe, pictures, tmp_path):
+    async with opened(chromium, tmp_path) as (running, page):
+        await page.call("Page.setBypassCSP", enabled=True)  # for axe, not for the page's own code
+        await page.run(axe)
+        shower = Shower()
+        running.studio.attach(shower)
+        await show(page, "services")
+        await page.see("A page in AI Studio can answer Gemini calls")
+        await page.press("Set up an account")
+        await page.see(AISTUDIO.consent.text[:60])
+        await page.press("I have read this and turn it on")
+        await page.see("Copy index.tsx")
+        (key,) = [k for k in await running.list_keys() if k.kind == "relay"]
+        assert key.accounts == ("aistudio/home",)
+        await page.shoot(pictures / "aistudio-files.png", whole=False)
+        assert await violations(page) == []
+        await page.press("Open AI Studio")
+        await page.press("Close")
+        assert shower.did == [("open", "home", BUILD)]
+        running.studio.heard("home", {"event": "opened"})
+        url = "https://accounts.google.com/v3/signin/rejected"
+        running.studio.heard("home", {"event": "loaded", "url": url, "refused": True})
+        await page.see("may not be secure")
+        await page.shoot(pictures / "aistudio-refused.png", whole=False)
+        assert await violations(page) == []
+        for width in (1280, 360):
+            await page.size(width, 800)
+            assert await page.run("return document.documentElement.scrollWidth") <= width
+        await page.press("Open in my browser")
+        await page.see("Opened in your browser")
+        assert shower.did[-1] == ("browse", BUILD)
+        await page.press("Sign out")
+        await page.press("Sign out", "document.querySelector('dialog')")
+        await page.until("!document.querySelector('dialog')")
+        assert shower.did[-1] == ("forget", "home")
         assert page.faults == []
