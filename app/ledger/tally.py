@@ -21,6 +21,9 @@ Scope: TypeAlias = tuple[Literal["whole", "key", "provider"], str]
 EVERYTHING: Final[Scope] = ("whole", "")
 
 _MINUTE_S = 60
+_MOST_PERIODS = 4
+"""Days, or months, that are kept: today, yesterday for what ends after midnight, and those that a
+clock which was wrong has made."""
 
 
 @dataclass(slots=True)
@@ -77,9 +80,14 @@ class LastMinute:
             self._seconds[place][1].add(amounts)
 
     def sums(self, now: float) -> Amounts:
-        """Return what counts now, not to be changed, and forget what no longer does."""
+        """Return what counts now, not to be changed, and forget what no longer does.
+
+        What lies ahead was counted before the clock was set back; nobody shall wait for it.
+        """
         while self._seconds and _ends(self._seconds[0][0]) <= now:
             self._total.take(self._seconds.popleft()[1])
+        while self._seconds and self._seconds[-1][0] > now:
+            self._total.take(self._seconds.pop()[1])
         return self._total
 
     def falls_below(self, now: float, limit: int, amount: str) -> float:
@@ -109,15 +117,6 @@ def _of(amounts: Amounts, name: str) -> int:
     return amounts.requests if name == "requests" else amounts.tokens
 
 
-@dataclass(slots=True)
-class _Running:
-    """The sums of the running day, or month."""
-
-    period: int
-    """20261121, or 202611."""
-    amounts: Amounts
-
-
 class Tally:
     """Sums by scope. Not safe for several threads at once.
 
@@ -126,15 +125,14 @@ class Tally:
 
     def __init__(self) -> None:
         """Begin with nothing used."""
-        self._days: dict[Scope, _Running] = {}
-        self._months: dict[Scope, _Running] = {}
+        self._days: dict[Scope, dict[int, Amounts]] = {}
+        """By day (20261121)."""
+        self._months: dict[Scope, dict[int, Amounts]] = {}
+        """By month (202611)."""
         self._minutes: dict[str, LastMinute] = {}
 
     def add(self, day: int, key_id: str, provider: str, amounts: Amounts) -> None:
         """Count something for the day and the month that it belongs to.
-
-        What comes late, from an earlier day or month than the last that was counted, is left out
-        of the sum that has begun anew meanwhile.
 
         Args:
             day: 20261121.
@@ -149,11 +147,14 @@ class Tally:
 
     def _add(self, scope: Scope, day: int, amounts: Amounts) -> None:
         for sums, period in ((self._days, day), (self._months, day // 100)):
-            running = sums.get(scope)
-            if running is None or period > running.period:
-                running = sums[scope] = _Running(period, Amounts())
-            if period == running.period:
-                running.amounts.add(amounts)
+            known = sums.get(scope)
+            if known is None:
+                known = sums[scope] = {}
+            if period not in known:
+                if len(known) >= _MOST_PERIODS:
+                    del known[min(known)]
+                known[period] = Amounts()
+            known[period].add(amounts)
 
     def add_now(self, at: float, key_id: str, amounts: Amounts) -> None:
         """Count something for the last minute of a key, at a moment in epoch seconds."""
@@ -161,9 +162,9 @@ class Tally:
 
     def of(self, scope: Scope, period: Period, day: int) -> Amounts:
         """Return what was used in the day, or in its month; not to be changed."""
-        running = (self._days if period == "day" else self._months).get(scope)
-        wanted = day if period == "day" else day // 100
-        return running.amounts if running is not None and running.period == wanted else _NOTHING
+        if period == "day":
+            return self._days.get(scope, {}).get(day, _NOTHING)
+        return self._months.get(scope, {}).get(day // 100, _NOTHING)
 
     def minute(self, key_id: str) -> LastMinute:
         """Return the last minute of a key."""

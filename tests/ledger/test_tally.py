@@ -23,7 +23,7 @@ def test_sums_are_kept_of_everything_each_key_and_each_provider():
     assert tally.of(("key", "nobody"), "day", DAY) == Amounts()
 
 
-def test_days_and_months_begin_anew_and_late_comers_are_left_out_of_them():
+def test_days_and_months_begin_anew_and_late_comers_count_in_their_own():
     tally = Tally()
     tally.add(20261130, "k", "p", requests(1))
     tally.add(20261201, "k", "p", requests(2))
@@ -34,6 +34,20 @@ def test_days_and_months_begin_anew_and_late_comers_are_left_out_of_them():
     assert tally.of(EVERYTHING, "month", 20261202).requests == 26
     assert tally.of(EVERYTHING, "day", 20261203).requests == 0
     assert tally.of(EVERYTHING, "month", 20270101).requests == 0
+
+
+def test_clock_that_was_ahead_does_not_stop_the_counting():
+    tally = Tally()
+    for day in (20300101, 20280505, *range(20261101, 20261129)):
+        tally.add(day, "k", "p", requests(1))
+        assert tally.of(("key", "k"), "day", day).requests == 1
+    assert tally.of(("key", "k"), "month", 20261128).requests == 28
+    assert tally.of(("key", "k"), "day", 20261101).requests == 0  # forgotten
+    minute = LastMinute()
+    minute.add(5_000.0, requests(1))
+    assert minute.falls_below(100.0, 1, "requests") == 100.0
+    minute.add(101.0, requests(1))
+    assert minute.sums(102.0).requests == 1
 
 
 def test_what_is_taken_back_is_not_counted():
