@@ -95,18 +95,18 @@ function card(one, windows, act) {
   const open = ["opening", "shown", "hidden", "waiting", "failed"].includes(state);
   const kind = one.step === "connected" ? "good" : one.step === "refused" ? "bad" : "warn";
   return h("article", { class: "card", "aria-label": `AI Studio, ${one.label}` },
-    h("header", {}, h("div", { class: "card-name" }, h("h3", {}, one.label), h("p", { class: "sub" }, "AI Studio")),
+    h("header", {}, h("div", { class: "card-name" }, h("h2", {}, one.label), h("p", { class: "sub" }, "AI Studio")),
       h("div", { class: "pills" }, h("span", { class: `pill ${kind}` }, one.connected ? "Connected" : "Not connected"))),
-    h("ul", { class: "plain steps" }, STEPS.map(([name, text]) =>
-      h("li", {}, h("span", { "aria-hidden": "true" }, one[name] ? "✓ " : "· "), text, one[name] ? "" : ": not yet"))),
+    h("ul", { class: "plain" }, STEPS.map(([name, text]) =>
+      h("li", {}, h("span", { "aria-hidden": "true" }, one[name] ? "✓ " : ""), text, one[name] ? "" : ": not yet"))),
     one.text && h("p", { class: one.step === "refused" ? "note bad" : "note" }, inline(one.text)),
     one.window.reason && h("p", { class: "note warn" }, one.window.reason),
     h("p", { class: "sub" }, one.where === "browser" ? "Opened in your browser" : WINDOW[state] || state,
       one.window.until ? `, ${when(one.window.until)}` : ""),
     h("div", { class: "actions" },
-      windows && button("show", state === "hidden" ? "Show window" : "Open window", !one.connected),
+      windows && button("show", state === "hidden" ? "Show window" : "Open window", !one.connected && one.step !== "refused"),
       windows && state === "shown" && button("hide", "Hide window"),
-      button("browser", "Open in my browser"),
+      button("browser", "Open in my browser", one.step === "refused" || (!windows && !one.connected)),
       windows && open && button("close", "Close window"),
       button("files", "New files"),
       button("sign-out", "Sign out")));

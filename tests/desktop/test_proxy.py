@@ -1,4 +1,5 @@
 import asyncio
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from app.desktop.proxy import Proxy
 from app.errors import AppError
 from tests.server.running import running
+from tests.server.test_aistudio import Shower as Studios
 
 SETTINGS = """
 providers:
@@ -165,6 +167,22 @@ async def test_a_desktop_shows_the_pages_of_sign_ins(tmp_path):
         headers = {"Authorization": f"Bearer {server.service.instance.token}"}
         told = await server.get("/admin/accounts/places", headers)
         assert told.json["windows"]
+
+
+async def test_windows_on_ai_studio_are_opened_hidden_and_signed_out(tmp_path):
+    async with running(tmp_path) as server:
+        proxy, shower = Watching(server).proxy, Studios()
+        proxy.on_windows(shower)
+        await proxy.commands["aistudio_open"]("home")
+        told = {"label": "home", "event": {"event": "opened"}}
+        await proxy.commands["aistudio_heard"](json.dumps(told))
+        await proxy.commands["aistudio_hide"]("home")
+        await proxy.commands["aistudio_close"]("home")
+        await proxy.commands["aistudio_browser"]("home")
+        assert "deleted" in await proxy.commands["aistudio_out"]("home")
+        assert [name for name, *_ in shower.did] == ["open", "order", "close", "browse", "forget"]
+        (studio,) = proxy.status().studios
+        assert (studio.label, studio.window) == ("home", "closed")
 
 
 async def test_a_default_model_is_written_into_the_settings_and_holds_at_once(tmp_path):
