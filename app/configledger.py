@@ -81,11 +81,11 @@ class Ledger(_Section):
     # Prompts and answers are private.
     bodies: bool = Field(default=False, description="true keeps prompts and answers, too")
     # Long enough to look at what happened last week.
-    body_days: float = Field(
+    bodies_days: float = Field(
         default=7.0, gt=0, le=3_650, description="days until a prompt and its answer are removed"
     )
     # An agent's longest prompts, without pictures.
-    body_kb: int = Field(
+    bodies_each_kb: int = Field(
         default=1_024,
         ge=1,
         le=65_536,

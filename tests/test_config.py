@@ -58,8 +58,8 @@ def test_defaults_are_those_that_the_documentation_states():
         "database": {"url": None},
         "ledger": {
             "bodies": False,
-            "body_days": 7.0,
-            "body_kb": 1_024,
+            "bodies_days": 7.0,
+            "bodies_each_kb": 1_024,
             "bodies_mb": 512,
             "retention_days": 400,
             "max_mb": 2048,

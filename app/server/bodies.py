@@ -134,7 +134,7 @@ class Replay:
         if kept.request.cut:
             raise RequestError(
                 "The request was too long to be kept whole, so it cannot be asked again.",
-                hint="`ledger: {body_kb: …}` in the settings says how long one may be.",
+                hint="`ledger: {bodies_each_kb: …}` in the settings says how long one may be.",
                 status=409,
                 code="body_cut",
             )

@@ -70,7 +70,9 @@ class Records:
 
     def _body_rules(self) -> Rules:
         told = self._rooms.config.ledger
-        return Rules(told.bodies, told.body_days, told.body_kb * _KB, told.bodies_mb * _KB * _KB)
+        return Rules(
+            told.bodies, told.bodies_days, told.bodies_each_kb * _KB, told.bodies_mb * _KB * _KB
+        )
 
     def _answer_rules(self) -> AnswerRules:
         told = self._rooms.config.cache

@@ -16,6 +16,7 @@ COMMANDS = (
     "quota",
     "open",
     "usage",
+    "replay",
     "route",
     "doctor",
     "connect",

@@ -164,13 +164,13 @@ async def test_what_a_client_did_not_wait_for_is_kept_as_far_as_it_came(tmp_path
 
 
 async def test_a_request_that_was_cut_is_not_asked_again(tmp_path):
-    settings = "ledger: {bodies: true, body_kb: 1}\n"
+    settings = "ledger: {bodies: true, bodies_each_kb: 1}\n"
     async with running(tmp_path, settings) as server:
         long = SAY | {"messages": [{"role": "user", "content": "x" * 5_000}]}
         name = (await server.post(CHAT, long)).header("x-request-id")
         reply = await replay(server, name)
         assert (reply.status, reply.json["error"]["code"]) == (409, "body_cut")
-        assert "body_kb" in reply.json["error"]["message"]
+        assert "bodies_each_kb" in reply.json["error"]["message"]
 
 
 @pytest.mark.parametrize("raw", [b"[]", b"{", b'{"model":""}', b'{"model":7}'])

@@ -130,7 +130,7 @@ async def test_a_key_never_gets_the_answer_of_another(tmp_path):
 def test_the_sizes_of_the_settings_are_bytes(tmp_path):
     config = Config.model_validate(
         {
-            "ledger": {"bodies": True, "body_kb": 3, "bodies_mb": 2, "body_days": 1},
+            "ledger": {"bodies": True, "bodies_each_kb": 3, "bodies_mb": 2, "bodies_days": 1},
             "cache": {"enabled": True, "max_mb": 5, "ttl_s": 9},
         }
     )
