@@ -64,10 +64,9 @@ class Program:
         return await self.desk.start(provider, way, consent=version, **more)
 
     async def ended(self, flow):
-        for _ in range(500):
-            if self.desk.logins.get(flow.id).state not in ("waiting", "working"):
-                break
-            await asyncio.sleep(0.01)
+        task = self.desk.logins._attempts[flow.id].task
+        if task is not None:
+            await asyncio.wait([task])
         return self.desk.logins.get(flow.id)
 
     async def fresh(self, account_id):
