@@ -20,6 +20,7 @@ __all__ = [
     "PROVIDER",
     "Address",
     "Agent",
+    "Extra",
     "Fact",
     "Machine",
     "Models",
@@ -33,6 +34,10 @@ __all__ = [
 System: TypeAlias = Literal["linux", "macos", "windows"]
 Role: TypeAlias = Literal["main", "small", "planning"]
 """``main`` answers, ``small`` does titles and summaries, ``planning`` plans before work."""
+
+Extra: TypeAlias = Literal["comments", "commas", "mark"]
+"""What readers of settings may take or not: comments, a comma after the last value, a byte order
+mark."""
 
 PROVIDER: Final = "dragoman"
 """Our name in the settings of agents that know several providers."""
@@ -126,6 +131,9 @@ class Target:
     changes: tuple[Change, ...]
     rather: tuple[PurePath, ...] = ()
     """Files of the same meaning that are taken instead where one is there."""
+    refused: frozenset[Extra] = frozenset()
+    """What other readers of the format take and the agent does not: with one of these it reads
+    nothing of the file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Final
 
-from app.clients.agent import Address, Agent, Fact, Machine, Models, Role, Target, Trial
+from app.clients.agent import Address, Agent, Extra, Fact, Machine, Models, Role, Target, Trial
 from app.clients.change import Change
 
 __all__ = ["CLAUDE_CODE"]
@@ -33,7 +33,8 @@ def _environment(address: Address, models: Models) -> Mapping[str, str]:
 def _targets(machine: Machine, address: Address, models: Models) -> tuple[Target, ...]:
     variables = _environment(address, models)
     changes = tuple(Change(("env", name), value) for name, value in variables.items())
-    return (Target(_folder(machine) / "settings.json", "jsonc", changes),)
+    refused: frozenset[Extra] = frozenset({"comments", "commas"})
+    return (Target(_folder(machine) / "settings.json", "jsonc", changes, refused=refused),)
 
 
 CLAUDE_CODE = Agent(
@@ -64,6 +65,12 @@ CLAUDE_CODE = Agent(
         Fact(
             "settings.json in ~/.claude, or in CLAUDE_CONFIG_DIR; its env object sets variables",
             "https://code.claude.com/docs/en/settings",
+            "2026-11-21",
+        ),
+        Fact(
+            "a settings.json with a comment or a comma after the last value is not read at all; a "
+            "byte order mark is taken",
+            "observed in claude-code 2.1.330",
             "2026-11-21",
         ),
         Fact(

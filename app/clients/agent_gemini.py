@@ -31,7 +31,12 @@ def _targets(machine: Machine, address: Address, models: Models) -> tuple[Target
         settings.append(Change(("model", "name"), main))
     return (
         Target(_folder(machine) / ".env", "env", variables),
-        Target(_folder(machine) / "settings.json", "jsonc", tuple(settings)),
+        Target(
+            _folder(machine) / "settings.json",
+            "jsonc",
+            tuple(settings),
+            refused=frozenset({"commas", "mark"}),
+        ),
     )
 
 
@@ -63,6 +68,11 @@ GEMINI_CLI = Agent(
             "settings.json: security.auth.selectedType gemini-api-key, model.name; comments are "
             "allowed",
             "https://geminicli.com/docs/reference/configuration",
+            "2026-11-21",
+        ),
+        Fact(
+            "a settings.json with a comma after the last value, or with a byte order mark, stops it",
+            "observed in @google/gemini-cli 0.61.0",
             "2026-11-21",
         ),
         Fact(

@@ -9,6 +9,7 @@ commas as Visual Studio Code reads its settings (code.visualstudio.com/docs/lang
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -17,7 +18,7 @@ import msgspec
 from app.clients.change import Entry, NotEditable, Path, SyntaxFault, nested, render_place
 from app.clients.textfile import newline_of
 
-__all__ = ["JsonDocument", "render_inline"]
+__all__ = ["JsonDocument", "refuse", "render_inline"]
 
 _MAX_DEPTH: Final = 200
 
@@ -27,8 +28,34 @@ _REST_OF_LINE = re.compile(r"[ \t]*(?:/\*[^\r\n]*?\*/[ \t]*)*(?://[^\r\n]*)?(?=\
 """What follows a value on its line and says something about it."""
 _STRING = re.compile(r'"[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*"')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?(?![\w.])")
+_EXTRAS = re.compile(
+    rf"{_STRING.pattern}|(?P<comments>{_COMMENT.pattern})"
+    rf"|(?P<commas>,)(?={_TRIVIA.pattern}[}}\]])"
+)
 _WORD = re.compile(r"[A-Za-z_$][\w$]*")
 _WORDS: Final = {"true": True, "false": False, "null": None}
+
+
+_REFUSED: Final = {
+    "comments": "the agent reads no comments in this file, and nothing of it while one is there",
+    "commas": "the agent takes no comma after the last value, and reads nothing of a file with one",
+}
+
+
+def refuse(text: str, extras: Container[str]) -> None:
+    """Check that a text has none of the additions to JSON that its reader does not take.
+
+    Args:
+        text: valid apart from that.
+        extras: of ``comments`` and ``commas`` (after the last value), those that are refused.
+
+    Raises:
+        SyntaxFault: there is one; it says where.
+    """
+    for found in _EXTRAS.finditer(text):
+        kind = found.lastgroup
+        if kind is not None and kind in extras:
+            raise SyntaxFault.at(text, found.start(), _REFUSED[kind])
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias
 from app.clients.agent import Address, Agent, Machine, Models, Target
 from app.clients.change import ABSENT, NotEditable, SyntaxFault, get, render_place, same
 from app.clients.formats import FORMATS, FormatName, Former, changed, reverted
+from app.clients.jsonc import refuse
 from app.clients.textfile import TextFile, decode
 from app.errors import AppError, ConfigError, ConfigProblem
 
@@ -210,7 +211,12 @@ def _connected(
     original = content if entry is None else _undone(content, entry).after
     try:
         file = decode(original or b"")
+        if file.mark and "mark" in target.refused:
+            message = "the agent does not read this file while it begins with a byte order mark"
+            raise SyntaxFault(message, 1)
         text, former = changed(target.format, file.text, target.changes)
+        if target.format == "jsonc":
+            refuse(file.text, target.refused)
     except SyntaxFault as fault:
         raise _unreadable(path, fault) from fault
     except NotEditable as error:

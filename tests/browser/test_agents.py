@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="stands in for agents with a script"),
 ]
 
-ORIGINAL = '{\n  "theme": "dark", // as ever\n  "permissions": {"allow": ["Read"]}\n}\n'
+ORIGINAL = '{\n  "theme":   "dark",\n  "permissions": {"allow": ["Read"]}\n}\n'
 ASKS = """\
 import json, urllib.request
 env = json.load(open(os.environ['HOME'] + '/.claude/settings.json'))['env']

@@ -9,7 +9,7 @@ from app.__main__ import main
 from app.paths import Paths
 from tests.cli.fake_instance import FakeInstance
 
-ORIGINAL = '{\n  "theme": "dark" // mine\n}\n'
+ORIGINAL = '{\n  "mine":   1,\n  "theme": "dark"\n}\n'
 """Settings of Claude Code as a user has them."""
 MOVED = ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME", "LLM_USER_PATH", "COPILOT_HOME")
 

@@ -24,7 +24,7 @@ def test_the_exact_change_is_shown_and_written_after_a_yes(user, fake, dragoman,
     code, out, err = dragoman("connect", "claude", "--model", "demo-chat")
     assert code == 0
     assert f"--- {user.settings}\n+++ {user.settings}\n" in out
-    assert '-  "theme": "dark" // mine\n+  "theme": "dark", // mine\n' in out
+    assert '-  "theme": "dark"\n+  "theme": "dark",\n' in out
     assert f'+    "ANTHROPIC_BASE_URL": "http://127.0.0.1:{fake.port}"' in out
     assert out.endswith("claude: done.\n")
     assert "Note: " in err

@@ -30,14 +30,6 @@ SAMPLES = {
 }
 """,
     "one-line": '{"env":{"A":"b"},"permissions":{"allow":[]}}\n',
-    "commented": """// my settings
-{
-  /* proxies */
-  "env": {
-    "HTTP_PROXY": "", // none
-  },
-}
-""",
 }
 HUGE = (
     '{\n  "permissions": {\n    "allow": [\n'
@@ -82,3 +74,25 @@ def test_its_folder_can_be_moved(tmp_path):
     bench = Bench(tmp_path, env={"CLAUDE_CONFIG_DIR": str(tmp_path / "elsewhere")})
     bench.connect("claude", {})
     assert (tmp_path / "elsewhere" / "settings.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b'{\n  // mine\n  "theme": "dark"\n}\n', 2),
+        (b'{\n  "theme": "dark" /* mine */\n}\n', 2),
+        (b'{\n  "a": [1],\n  "theme": "// no comment",\n}\n', 3),
+    ],
+)
+def test_what_it_does_not_read_itself_is_left_alone_with_the_place(tmp_path, content, line):
+    refused(tmp_path, "claude", PATH, content, ROLES, line)
+
+
+def test_a_comment_that_came_later_is_no_obstacle_to_disconnecting(tmp_path):
+    bench = Bench(tmp_path)
+    bench.place(PATH, Sample(b'{"theme": "dark"}\n'))
+    bench.connect("claude", ROLES)
+    file = bench.home / PATH
+    file.write_bytes(b"// theirs\n" + file.read_bytes())
+    bench.disconnect("claude")
+    assert file.read_bytes() == b'// theirs\n{"theme": "dark"}\n'

@@ -15,6 +15,7 @@ PATH = f"{FOLDER}/extra-openai-models.yaml"
 ROLES = {"main": "demo-chat"}
 SAMPLES = {
     "usual": """- model_id: gpt-3.5-turbo-0613
+  model_name: gpt-3.5-turbo-0613
   aliases: ["0613"]
 # local
 - model_id: orca-openai-compat

@@ -10,7 +10,7 @@ from tests.clients.corpus import OFFERED, URL, Bench, Sample
 
 CLAUDE = ".claude/settings.json"
 CODEX = ".codex/config.toml"
-ORIGINAL = b'{\n  // mine\n  "theme": "dark"\n}\n'
+ORIGINAL = b'{\n  "mine":   1,\n  "theme": "dark"\n}\n'
 
 
 @pytest.fixture

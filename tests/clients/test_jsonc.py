@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.clients.change import Entry, NotEditable, SyntaxFault, placed
-from app.clients.jsonc import JsonDocument, render_inline
+from app.clients.jsonc import JsonDocument, refuse, render_inline
 from tests.clients.corpus import read_jsonc
 
 KEYS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=5)
@@ -148,3 +148,25 @@ def test_a_fault_has_its_place(text, line, column, words):
 @given(TREES)
 def test_rendered_values_are_json(value):
     assert json.loads(render_inline(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ('{"a": "// no", "b": "x, ]", "c": [1, 2]}', None),
+        ("{\n// yes\n}", ("comments", 2)),
+        ('{"a": 1 /* yes */}', ("comments", 1)),
+        ('{"a": [1,\n2,\n]}', ("commas", 2)),
+        ('{"a": 1,\n}', ("commas", 1)),
+        ('{"a": 1, // x\n}', ("commas", 1)),
+    ],
+)
+def test_additions_that_a_reader_does_not_take_are_found_with_their_place(text, refused):
+    for kind in ("comments", "commas"):
+        if refused is not None and refused[0] == kind:
+            with pytest.raises(SyntaxFault) as caught:
+                refuse(text, {kind})
+            assert caught.value.line == refused[1]
+        elif refused is None:
+            refuse(text, {kind})
+    refuse(text, set())

@@ -3,6 +3,7 @@
 Worked on contents alone, as ``plan`` does; ``test_corpus`` goes through real files.
 """
 
+import json
 from collections import Counter
 from pathlib import PurePosixPath
 
@@ -35,6 +36,13 @@ TEXTS = {
     "env": test_marked.texts(),
     "line": st.sampled_from(["gpt-4o", "gpt-4o\n", "", "x\r\n"]),
 }
+PLAIN = st.builds(
+    lambda value, indent, newline: json.dumps(value, indent=indent).replace("\n", newline),
+    test_jsonc.OBJECTS,
+    st.sampled_from([None, 0, 2, "\t"]),
+    st.sampled_from(["\n", "\r\n"]),
+)
+"""JSON without what some agents do not read."""
 THEIRS = {"jsonc": ("zz_theirs",), "toml": ("zz_theirs",), "yaml": ("zz_theirs",)}
 """A place that is nobody's of ours, in formats with keys."""
 
@@ -51,8 +59,8 @@ def choices(draw, agent):
 def contents(draw, agent, target):
     """What may stand in a file: nothing, or a text with or without a byte order mark."""
     text = LISTS if agent.name == "llm" and target.format == "yaml" else TEXTS[target.format]
-    found = draw(st.none() | text)
-    mark = draw(st.sampled_from([b"", b"\xef\xbb\xbf"]))
+    found = draw(st.none() | (PLAIN if target.refused else text))
+    mark = b"" if "mark" in target.refused else draw(st.sampled_from([b"", b"\xef\xbb\xbf"]))
     return None if found is None else mark + found.encode()
 
 

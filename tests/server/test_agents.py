@@ -8,7 +8,7 @@ from app.errors import AppError, RequestError
 from app.server.agents import AgentDesk
 from tests.server.running import Server, build
 
-ORIGINAL = '{\n  "theme": "dark" // mine\n}\n'
+ORIGINAL = '{\n  "mine":   1,\n  "theme": "dark"\n}\n'
 
 
 @pytest.fixture
