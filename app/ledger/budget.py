@@ -8,6 +8,7 @@ that run at that moment.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -88,12 +89,15 @@ def standing_of(budget: Budget, tally: Tally, day: int) -> Standing:
     return Standing(budget, used, level, day)
 
 
-def budget_error(standings: tuple[Standing, ...], now: float) -> AppError | None:
+def budget_error(
+    standings: tuple[Standing, ...], now: float, clock: Callable[[float, float], str]
+) -> AppError | None:
     """Return why requests are refused, if a budget is used up: the one that lasts longest.
 
     Args:
         standings: of the budgets that a request is about.
         now: epoch seconds.
+        clock: renders a time of day for people; takes it and now.
     """
     stopped = [standing for standing in standings if standing.level == "stop"]
     if not stopped:
@@ -104,5 +108,5 @@ def budget_error(standings: tuple[Standing, ...], now: float) -> AppError | None
         status=429,
         code="budget_exceeded",
         retry_after_s=max(1.0, last.resets_at - now),
-        hint="Raise it under ledger.budgets in the settings, or wait until it begins anew.",
+        hint=f"It begins anew {clock(last.resets_at, now)}; ledger.budgets in the settings raises it.",
     )

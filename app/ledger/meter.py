@@ -119,7 +119,7 @@ class Meter:
             about = (budget for budget in self._budgets if budget.scope in scopes)
             day = self._day(now)
             standings = tuple(standing_of(budget, self._tally, day) for budget in about)
-            error = budget_error(standings, now)
+            error = budget_error(standings, now, self._clock)
             if error is not None:
                 return error
         record = self._keys.get(key_id) if key_id else None

@@ -68,9 +68,9 @@ def test_refusal_is_of_the_budget_that_lasts_longest():
         standing_of(budget, tally, DAY)
         for budget in (Budget("month", 10), Budget("day", 10, period="day"), Budget("ok", 100))
     )
-    error = budget_error(standings, NOW)
+    error = budget_error(standings, NOW, lambda at, now: "CLOCK")
     assert (error.status, error.code) == (429, "budget_exceeded")
     assert error.message == "Budget month: $0.00 of $0.00 used this month (100%)."
     assert error.retry_after_s == start_of(20261201) - NOW
-    assert "ledger.budgets" in error.hint
-    assert budget_error(standings[2:], NOW) is None
+    assert error.hint == "It begins anew CLOCK; ledger.budgets in the settings raises it."
+    assert budget_error(standings[2:], NOW, lambda at, now: "CLOCK") is None
