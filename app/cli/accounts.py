@@ -79,6 +79,15 @@ def primary(name: AccountName) -> None:
 
 
 @commands.command()
+def order(
+    name: AccountName,
+    place: Annotated[int, typer.Argument(metavar="PLACE", help="A whole number; 0 is first.")],
+) -> None:
+    """Give an account its place after the primary one; lower comes first."""
+    _change(name, "order", f"{{id}} has place {place} now.", {"order": place})
+
+
+@commands.command()
 def refresh(name: AccountName) -> None:
     """Renew a sign-in now."""
     _change(name, "refresh", "{id} is renewed.")

@@ -1,3 +1,4 @@
+import re
 import time
 
 import msgspec
@@ -50,10 +51,10 @@ def test_table_tells_how_each_account_is(dragoman, fake):
     head, *rows = out.splitlines()
     assert head.split() == ["ACCOUNT", "PLAN", "STATE", "SINCE", "AGAIN", "RENEWED", "REASON"]
     assert "claude/claude-1 (primary)" in rows[0]
-    assert "2 h ago" in rows[0]
+    assert re.search(r"2 h (\d+ \w+ )?ago", rows[0])
     assert "5-hour window used up" in rows[1]
     assert "in 1 h" in rows[1]
-    assert "5 min ago" in rows[1]
+    assert re.search(r"5 min (\d+ s )?ago", rows[1])
     assert "It could not be renewed: gone." in rows[2]
     assert fake.asked[-1][2] == f"Bearer {fake.record.token}"
 
@@ -119,6 +120,7 @@ def test_without_an_instance_it_says_how_to_start(dragoman):
         (("resume", "codex/work"), {}, "codex/work is used again"),
         (("primary", "work"), {}, "codex/work is asked first"),
         (("refresh", "work"), {}, "codex/work is renewed"),
+        (("order", "work", "2"), {"order": 2}, "codex/work has place 2 now"),
         (("rename", "work", "office"), {"label": "office"}, "called codex/work now"),
     ],
 )
