@@ -59,6 +59,9 @@ TEST_COMMANDS = {
     "Xvfb": "xvfb",
     "chromium": "chromium",
     "desktop-file-validate": "desktop-file-utils",
+    "bash": "bash",
+    "zsh": "zsh",
+    "fish": "fish",
     "/usr/lib/python3/dist-packages/gi": "python3-gi",
     "/usr/lib/*/girepository-1.0/WebKit2-4.1.typelib": "gir1.2-webkit2-4.1",
 }

@@ -142,6 +142,10 @@ def test_the_keyring_tests_have_their_programs_in_the_list():
     assert {"dbus-daemon", "gnome-keyring-daemon"} <= set(bootstrap.TEST_COMMANDS)
 
 
+def test_the_shells_that_are_tested_are_in_the_list():
+    assert {"bash", "zsh", "fish"} <= set(bootstrap.TEST_COMMANDS)
+
+
 def test_apt_is_used_on_debians_and_where_it_exists_only():
     assert not bootstrap.may_use_apt({"ID": "fedora"}, "/usr/bin/apt-get")
     assert not bootstrap.may_use_apt({"ID": "debian"}, None)
