@@ -42,6 +42,8 @@ _log = logging.getLogger("dragoman.desktop")
 
 _ACTED_S = 15.0
 """What happens to an account this soon after a click on it is no news."""
+_SIGN_IN_S = 900.0
+"""A sign-in that the menu began may take this long; its window shows the code to type."""
 _SWITCH_S = 60.0
 """The system's own switch for starting at sign-in is looked at this often, when something shows."""
 _AGENTS_S = 60.0
@@ -108,6 +110,8 @@ class Desktop:
         self._told: frozenset[str] = frozenset()
         self._first = True
         self._acted: dict[str, float] = {}
+        self._begun: dict[str, float] = {}
+        """When the user last began to sign in to a service."""
         self._greeting = False
         """The first steps are shown for the first time."""
         self._ending = ""
@@ -207,6 +211,7 @@ class Desktop:
         self._status = status
         now = self._parts.now()
         acted = {name for name, at in self._acted.items() if now - at < _ACTED_S}
+        acted |= {name for name, at in self._begun.items() if now - at < _SIGN_IN_S}
         notices, self._told = decide(before, status, self._told, acted, now, self._moment(now))
         await self._look_at_switch(now)
         if self._agents_timer is None:
@@ -365,6 +370,7 @@ class Desktop:
     async def _sign_in(self, action: Action) -> None:
         provider, _, label = action.target.partition("/")
         titles = {service.id: service.title for service in self._status.services}
+        self._begun[provider] = self._parts.now()
         if label:
             self._note_act(action.target)
         account = action.target if label else ""

@@ -66,7 +66,8 @@ def decide(
         before: the snapshot before; None for the first one.
         after: the new snapshot.
         told: keys that were remembered so far.
-        acted: ids of accounts that the user has just done something with.
+        acted: ids of accounts that the user has just done something with, and of services that the
+            user is signing in to: a window shows their code.
         now: epoch seconds.
         moment: returns the text of a time in epoch seconds.
     """
@@ -89,7 +90,12 @@ def decide(
     found.extend(_about_budgets(after, moment))
     found.extend(_about_settings(before, after))
     found.extend(_about_codes(after))
-    fresh = [notice for notice in found if notice.key not in told]
+    known_codes = {
+        _code_key(pending.id, pending.user_code)
+        for pending in after.sign_ins
+        if pending.provider in acted
+    }
+    fresh = [notice for notice in found if notice.key not in {*told, *known_codes}]
     lasting = _lasting_keys(after, now)
     return fresh, frozenset({*told, *(notice.key for notice in found)} & lasting)
 

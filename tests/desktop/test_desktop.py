@@ -344,6 +344,26 @@ def test_account_that_the_user_clicked_is_quiet_for_a_while(tmp_path):
         rig.close()
 
 
+def test_code_of_a_sign_in_that_the_menu_began_is_quiet(tmp_path):
+    rig = Rig(tmp_path, ScriptedProgram(statuses.status()))
+    rig.serve()
+
+    def show(code):
+        count = len(rig.faces)
+        rig.program.become(statuses.status(sign_ins=(statuses.pending(code),)))
+        rig.until(lambda: len(rig.faces) > count)
+        rig.settle()
+        return [notice.text for notice in rig.sent if notice.kind == "code"]
+
+    try:
+        rig.do("add_account", "copilot")
+        assert show("AB12-CD34") == []
+        rig.clock += 3_600.0
+        assert len(show("ZZ99-YY88")) == 1
+    finally:
+        rig.close()
+
+
 def test_quit_asks_to_finish_and_says_so(rig):
     rig.do("quit")
     assert rig.finished == [1]

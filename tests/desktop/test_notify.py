@@ -154,6 +154,13 @@ def test_new_device_code_is_told_once():
     assert [n.kind for n in notices(waiting, fresh, told)] == ["code"]
 
 
+def test_code_of_a_sign_in_that_the_user_began_is_no_news_then_and_later():
+    waiting = statuses.status(sign_ins=(statuses.pending(),))
+    found, told = after(statuses.status(), waiting, acted={"copilot"})
+    assert found == []
+    assert notices(waiting, waiting, told) == []
+
+
 def test_what_is_remembered_ends_with_what_it_was_about():
     _, told = after(having(READY), having(SPENT, problems=("p",), sign_ins=(statuses.pending(),)))
     assert len(told) == 3
