@@ -1,3 +1,7 @@
+import os
+import shutil
+import subprocess
+
 import pytest
 
 from app.cli import program, shell_integration
@@ -75,3 +79,48 @@ def test_completion_knows_every_command_option_and_name():
     assert "cursor" not in words["run",]
     assert set(SHELLS) <= set(words["shell-integration",])
     assert all("--help" in following for following in words.values())
+
+
+REAL = {"bash": ["-i"], "zsh": ["-i"], "fish": ["-i"]}
+STARTED = {"bash": ".bashrc", "zsh": ".zshrc", "fish": ".config/fish/config.fish"}
+
+
+def environment_of(shell, user):
+    """Start a real interactive shell of the user and return the variables that it has."""
+    done = subprocess.run(
+        [shutil.which(shell, path=os.defpath), *REAL[shell], "-c", "env"],
+        env={"PATH": os.defpath, "HOME": str(user.folder), "TERM": "dumb"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        start_new_session=True,  # job control of an interactive shell takes no terminal of ours
+    )
+    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+
+
+@pytest.mark.parametrize("shell", REAL)
+def test_a_real_shell_has_the_variables_while_dragoman_answers_and_as_long_as_it_is_installed(
+    user, fake, dragoman, monkeypatch, shell
+):
+    if shutil.which(shell, path=os.defpath) is None:
+        pytest.skip(f"{shell} is not installed")
+    rc = user.folder / STARTED[shell]
+    rc.parent.mkdir(parents=True, exist_ok=True)
+    rc.write_text("# mine\n")
+    assert "OPENAI_BASE_URL" not in environment_of(shell, user)
+    assert dragoman("shell-integration", shell, "--install", "--yes").code == 0
+    assert dragoman("connect", "copilot", "--model", "demo-chat", "--yes").code == 0
+    shown = environment_of(shell, user)
+    assert shown["OPENAI_BASE_URL"] == f"http://127.0.0.1:{fake.port}/v1"
+    assert shown["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{fake.port}"
+    assert shown["COPILOT_MODEL"] == "demo-chat"
+    assert fake.record.token not in str(shown)
+    fake.close()
+    assert "OPENAI_BASE_URL" not in environment_of(shell, user)
+    assert dragoman("shell-integration", shell, "--remove").code == 0
+    assert rc.read_text() == "# mine\n"
+    assert dragoman("disconnect", "copilot", "--yes").code == 0
+    left = [p for p in (user.home.data / "agents").rglob("*") if p.is_file()]
+    assert {p.name for p in left} <= {"manifest.json", "lock"}
