@@ -22,7 +22,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
     """Kinds of notification that are switched off; see ``notify.KINDS``."""
     welcomed: bool = False
     """The first steps were shown."""
-    places: dict[str, Literal["window", "browser", "here"]] = {}
+    places: dict[str, Literal["window", "browser", "here", "ours"]] = {}
     """Where the user had a service's page during the last sign-in, by the service's id."""
 
 

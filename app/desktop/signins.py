@@ -239,6 +239,9 @@ class SignIns:
             sign_in.watch.add_done_callback(self._watched)
         if place == "here":
             return
+        if place == "ours":
+            await self._open_ours(sign_in, f"flow/{told.id}")
+            return
         url = told.url or (told.cookie.url if told.cookie is not None else "")
         if not url:  # a key has no page; ours has the field for it
             await self._open_ours(sign_in, f"flow/{told.id}")

@@ -21,8 +21,9 @@ from app.server.signin import AccountPage
 
 __all__ = ["Place", "Places", "Shower", "cookie_page", "place_routes"]
 
-Place: TypeAlias = Literal["window", "browser", "here"]
-"""``here``: on our own page, which has asked for it; the desktop then only follows the sign-in."""
+Place: TypeAlias = Literal["window", "browser", "here", "ours"]
+"""``here``: our own page has asked, and shows it; the desktop then only follows the sign-in.
+``ours``: our own page is to be opened, for what has to be read off it."""
 
 
 class Shower(Protocol):
@@ -70,7 +71,8 @@ class Places:
         def open_page(url: str) -> None:
             for flow in desk.logins.flows():
                 if flow.url == url and self._shower is not None:
-                    self.show(flow, self._shower.remembered.get(flow.provider) or "window")
+                    last = self._shower.remembered.get(flow.provider) or "window"
+                    self.show(flow, "ours" if flow.kind == "device" else last)
 
         return open_page
 

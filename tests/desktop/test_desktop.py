@@ -34,7 +34,7 @@ class FakeWindows:
         self.opened = []
         self.closed = False
 
-    def open(self, name, page):
+    def open(self, name, page, heard=None):
         self.opened.append((name, page))
 
     def close_all(self):
@@ -425,3 +425,22 @@ def test_moment_is_written_as_short_as_it_can_be(monkeypatch):
     assert _local(86_400.0 * 10, 0.0) == "11 Jan 00:00"
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "window"),
+    [
+        ("add_account", "claude", "sign-in claude"),
+        ("sign_in", "chatgpt/chatgpt-1", "sign-in chatgpt/chatgpt-1"),
+    ],
+)
+def test_sign_ins_have_windows_of_their_own(tmp_path, name, target, window):
+    program = ScriptedProgram(answers={"sign_in_page": "http://localhost:8317/page#ticket"})
+    rig = Rig(tmp_path, program)
+    try:
+        rig.serve()
+        rig.do(name, target)
+        ((opened, page),) = rig.windows.opened
+        assert (opened, page.url) == (window, "http://localhost:8317/page#ticket")
+    finally:
+        rig.close()

@@ -500,6 +500,16 @@ async def test_key_has_no_page_but_ours(rig):
         assert it.program.flows["0"].state == "cancelled"
 
 
+async def test_code_of_a_sign_in_that_a_program_began_is_shown(rig):
+    async with closing(rig()) as it:
+        told = it.program.start(kind="device", url="https://github.com/login/device")
+        it.sign_ins.show(told.id, "ours")
+        await it.settle()
+        assert list(it.windows.pages) == [OURS]
+        assert it.shows(OURS) == "flow/0"
+        assert it.remembered == []
+
+
 async def test_key_that_is_asked_to_be_shown_has_its_field_on_our_page(rig):
     async with closing(rig(codex="browser")) as it:
         it.program.next = {"kind": "secret", "url": ""}

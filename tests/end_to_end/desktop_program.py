@@ -130,7 +130,7 @@ def runner_of(screen):
 
 
 def child_environment(home, screen):
-    found = own_environment() | {"DISPLAY": screen, "HOME": str(home), "NO_AT_BRIDGE": "1"}
+    found = own_environment() | {"DISPLAY": screen or "", "HOME": str(home), "NO_AT_BRIDGE": "1"}
     found["DBUS_SESSION_BUS_ADDRESS"] = "unix:path=/nonexistent"
     found["DRAGOMAN_TEST_PERSON"] = str(home)
     for name in ("WAYLAND_DISPLAY", "PYWEBVIEW_GUI"):
@@ -141,7 +141,9 @@ def child_environment(home, screen):
 class DesktopProgram:
     """The program in threads of this process; ``with`` runs it."""
 
-    def __init__(self, home, screen, providers, *, deeds=None, sleep=None, preferences=None):
+    def __init__(
+        self, home, screen, providers, *, deeds=None, sleep=None, preferences=None, line=""
+    ):
         self.home, self._screen = home, screen
         self.told, self.browsed = [], []
         self.ready = threading.Event()
@@ -151,10 +153,11 @@ class DesktopProgram:
         file = home / "desktop.json"
         file.write_text(json.dumps({"welcomed": True, **(preferences or {})}))
         self.windows = Windows(
-            runner_of(screen),
+            runner_of(screen) if screen else None,
             child_environment(home, screen),
             browse=lambda url: self.browsed.append(url) or True,
             tell=self.told.append,
+            line=line,
         )
         self._parts = Parts(
             windows=self.windows,

@@ -405,7 +405,9 @@ def test_copilot_by_device_code(start):
         assert code in shown["text"]
         assert set(program.windows.names()) == {"sign-in copilot", "service copilot"}
         click_free = until(
-            lambda: [t for t in client.menu().texts() if t.startswith(f"GitHub Copilot: type {code}")]
+            lambda: [
+                t for t in client.menu().texts() if t.startswith(f"GitHub Copilot: type {code}")
+            ]
         )
         assert click_free
         github.approve(code)
@@ -503,6 +505,48 @@ def test_gemini_by_key(start):
         has_account(program, "gemini/gemini-1")
         dashboard_shows(program, client, "gemini-1")
         assert ask(program, "gemini-2.5-pro")
+
+
+def test_without_a_web_view_the_same_goes_on_in_the_browser(bus, panel, tmp_path):  # noqa: F811
+    from tests.desktop.session_bus import Client
+
+    with chatgpt() as (identity, _, providers):
+        program = DesktopProgram(tmp_path, "", providers, line="sudo install it")
+        with program, contextlib.closing(Client(bus.address, registered(panel))) as client:
+            click(client, "Accounts", "Add account", "ChatGPT")
+            until(lambda: program.browsed)
+            (page,) = program.browsed
+            own = f"http://localhost:{program.service.port}"
+            assert page.startswith(f"{own}/admin/static/signin.html?show=add/codex#ticket=")
+            assert program.told == ["For windows of its own, Dragoman needs this: sudo install it"]
+            places = control(program, "GET", "/admin/accounts/places")
+            assert (places["windows"], places["line"]) == (False, "sudo install it")
+            # What the page does there when "In my browser" is pressed.
+            flow = control(program, "POST", "/admin/accounts/codex/oauth/start", {})
+            path = f"/admin/accounts/flows/{flow['flow']}/place"
+            assert control(program, "POST", path, {"place": "browser"}) == {"shown": True}
+            until(lambda: program.browsed[-1] == flow["url"])
+            with urllib.request.urlopen(f"{flow['url']}&agreed=1", timeout=30) as home:  # noqa: S310
+                assert identity.person.email in home.read().decode()
+            program.flow("done")
+            shows(client, "ChatGPT (Codex)", identity.person.email)
+
+
+def registered(panel):
+    assert panel.registered.wait(30)
+    return panel.items[-1]
+
+
+def control(program, method, path, body=None):
+    """Ask one of the program's own routes, as its pages do."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{program.service.port}{path}",
+        None if body is None else json.dumps(body).encode(),
+        {"X-Dragoman-Token": program.service.instance.token},
+        method=method,
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own address
+        return json.loads(answer.read())
 
 
 def test_no_window_outlives_a_program_that_was_killed(bus, panel, screen, tmp_path):  # noqa: F811

@@ -121,12 +121,12 @@ async def test_sign_in_that_a_program_begins_opens_where_the_user_had_it(remembe
         assert shower.shown == [(flow, place)]
 
 
-async def test_device_page_opens_for_a_program_too():
+async def test_code_is_shown_for_a_program_too():
     async with serving() as server:
         server.places.attach(shower := Shower())
         server.send.script(Answered(200, {}, b'{"user_code":"AB-CD"}'))
         flow = (await server.ask("GET", "/v1/auth/web/login?way=device", b"")).json["flow"]
-        assert shower.shown == [(flow, "window")]
+        assert shower.shown == [(flow, "ours")]
 
 
 async def test_only_a_cookie_has_a_page():
