@@ -112,7 +112,7 @@ async def test_the_registry_is_asked_and_its_facts_are_in_force_at_once(tmp_path
         (row,) = (await server.get("/v1/models")).json["data"]
         assert (row["max_input_tokens"], row["max_tokens"]) == (777_000, 7_000)
         assert row["x_dragoman"]["prices"]["output"] == 15
-        assert service._prices.rates("brand-new-7").input == 3
+        assert service.spending.prices.rates("brand-new-7").input == 3
         await server.post("/admin/models/refresh", {}, token)
         assert len(asked) == 1  # the cool-down
         assert (await server.post("/admin/models/refresh", {})).status == 401
