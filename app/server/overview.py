@@ -33,6 +33,7 @@ from app.server.vitals import (
     Vital,
     WholeStatus,
     count_processes,
+    find_trouble,
     of_page,
     of_router,
     of_service,
@@ -99,6 +100,9 @@ class Overview:
         )
         if state in ("running", "working"):
             state, reason = self._unread(state, accounts)
+        vitals, studios = self.vitals(), self._studios()
+        if state in ("running", "working") and (trouble := find_trouble(vitals, studios)):
+            state, reason = "attention", trouble
         return WholeStatus(
             state,
             __version__,
@@ -117,11 +121,14 @@ class Overview:
             rooms.problems,
             demo=not accounts and any(account.provider.demo for account in everyone),
             budgets=rooms.spending.statuses(),
-            vitals=self.vitals(),
-            studios=tuple(
-                StudioLine(one["label"], one["step"], one["text"], one["window"]["state"])
-                for one in rooms.studio.views()
-            ),
+            vitals=vitals,
+            studios=studios,
+        )
+
+    def _studios(self) -> tuple[StudioLine, ...]:
+        return tuple(
+            StudioLine(one["label"], one["step"], one["text"], one["window"]["state"])
+            for one in self._rooms.studio.views()
         )
 
     def vitals(self) -> tuple[Vital, ...]:

@@ -12,13 +12,14 @@ import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 from tornado.websocket import WebSocketClosedError
 
 from app.errors import AccessError, AppError, RequestError
+from app.keys import KeyRecord
 from app.paths import asset
 from app.providers.aistudio import AISTUDIO
 from app.providers.signin import Consent
@@ -203,10 +204,19 @@ class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
     """A relay key that there is already; without one a new key is made."""
 
 
+class KeyMaker(Control, Protocol):
+    """A program that makes keys; ``service.Service`` is one."""
+
+    async def create_key(self, body: bytes) -> tuple[KeyRecord, str]:
+        """Make a key from a JSON body; ``RequestError`` when it is wrong."""
+        ...
+
+
 class RelayApp(Page):
     """The page's own files, with address and key filled in."""
 
     kind = "control"
+    control: KeyMaker
 
     def initialize(  # type: ignore[override] # Tornado gives each route its own arguments
         self, control: Control, port: Callable[[], int]

@@ -19,6 +19,7 @@ __all__ = [
     "VitalKind",
     "WholeStatus",
     "count_processes",
+    "find_trouble",
     "of_page",
     "of_router",
     "of_service",
@@ -70,20 +71,16 @@ class WholeStatus(Status):
     vitals: tuple[Vital, ...] = ()
     studios: tuple[StudioLine, ...] = ()
 
-    @property
-    def troubled(self) -> tuple[Vital, ...]:
-        """Return the parts that are turned on and not well, for people to look at."""
-        quiet = (
-            "ready",
-            "off",
-            "running",
-            "paused",
-            "hidden",
-            "starting",
-            "stopping",
-            "installing",
-        )
-        return tuple(one for one in self.vitals if one.state not in quiet)
+
+def find_trouble(vitals: Iterable[Vital], studios: Iterable[StudioLine]) -> str:
+    """Return what does not get well by itself, in a sentence for people; empty for nothing."""
+    for one in vitals:
+        if one.state in ("failed", "asleep"):
+            return f"{one.title}: {one.reason}"
+    for studio in studios:
+        if studio.window == "failed":
+            return f"AI Studio, {studio.label}: its window ended again and again."
+    return ""
 
 
 def of_router(state: str, reason: str, since: float, memory: int | None, pid: int) -> Vital:

@@ -1,9 +1,10 @@
 import pytest
 
 from app.server.vitals import (
+    StudioLine,
     Vital,
-    WholeStatus,
     count_processes,
+    find_trouble,
     of_page,
     of_router,
     of_service,
@@ -43,12 +44,17 @@ def test_uptime_is_told_beside_its_beginning():
 
 
 @pytest.mark.parametrize(
-    ("state", "troubled"),
+    ("state", "told"),
     [
-        *((state, False) for state in ("ready", "off", "installing", "hidden", "paused")),
-        *((state, True) for state in ("failed", "waiting", "unhealthy", "asleep")),
+        *((state, "") for state in ("ready", "off", "installing", "hidden", "waiting")),
+        *((state, "WebAI: It ended.") for state in ("failed", "asleep")),
     ],
 )
-def test_only_what_is_wrong_asks_for_attention(state, troubled):
-    status = WholeStatus("running", "1", vitals=(Vital("service", "a", "A", state),))
-    assert bool(status.troubled) is troubled
+def test_only_what_does_not_get_well_by_itself_asks_for_attention(state, told):
+    assert find_trouble((Vital("service", "webai", "WebAI", state, "It ended."),), ()) == told
+
+
+def test_window_that_was_given_up_asks_for_attention():
+    line = StudioLine("home", "closed", "", "failed")
+    assert find_trouble((), (line,)) == "AI Studio, home: its window ended again and again."
+    assert find_trouble((), (StudioLine("home", "closed", "", "waiting"),)) == ""
