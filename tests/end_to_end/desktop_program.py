@@ -29,7 +29,7 @@ from tests.browser.conftest import PICTURES
 from tests.server.desk import free_port
 
 PERSON = Path(__file__).with_name("person.py")
-WAIT_S = 25.0
+WAIT_S = 60.0
 """A loaded machine may take long; nothing waits for this without need."""
 
 PRESS = """(() => {
