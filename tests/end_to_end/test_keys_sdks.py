@@ -58,7 +58,10 @@ class Chat:
     def names(self):
         return {model.id for model in self.sdk.models.list()}
 
-    over = ("RateLimitError", "usage_limit_reached")  # the wait is too long to sit out
+    over = (
+        ("RateLimitError", "rate_limit_error"),
+        ("RateLimitError", "usage_limit_reached"),  # a wait that is too long to sit out
+    )
     stranger = "AuthenticationError"
     missing = "NotFoundError"
 
@@ -99,7 +102,7 @@ class Messages:
     def names(self):
         return {model.id for model in self.sdk.models.list()}
 
-    over = ("RateLimitError", "rate_limit_error")
+    over = (("RateLimitError", "rate_limit_error"),)
     stranger = "AuthenticationError"
     missing = "NotFoundError"
 
@@ -134,7 +137,7 @@ class Gemini:
     def names(self):
         return {model.name.removeprefix("models/") for model in self.sdk.models.list()}
 
-    over = ("ClientError", "RESOURCE_EXHAUSTED")
+    over = (("ClientError", "RESOURCE_EXHAUSTED"),)
     stranger = missing = "ClientError"
 
 
@@ -242,7 +245,8 @@ def test_over_limit_is_the_sdks_own_error_with_a_true_wait(place, keys, kind, li
         assert use["reached"]
         before = time.time()
         refusal = refused(client, stream=stream)
-        assert (refusal.status, refusal.kind) == (429, kind.over)
+        assert refusal.status == 429
+        assert refusal.kind in kind.over
         assert words in refusal.text
         assert made["record"]["label"] in refusal.text
         told = int(refusal.headers["retry-after"])
