@@ -11,7 +11,7 @@ from app.clients.described import titles
 from app.desktop.agentsmenu import EVERY_AGENT, AgentLine
 from app.desktop.bridge import Command
 from app.errors import AppError
-from app.server.agents import AgentDesk, Program
+from app.server.agentdesk import AgentDesk, Program
 
 __all__ = ["agent_commands"]
 

@@ -26,7 +26,7 @@ from app.errors import AccessError, AppError, RequestError
 from app.gateway.status import ModelStatus
 from app.paths import asset
 from app.routing.catalog import Catalog
-from app.server.agents import AgentDesk, agent_routes
+from app.server.agents import agent_routes
 from app.server.front import FrontContext
 from app.server.guard import Kind
 from app.server.live import Feed, Live
@@ -328,5 +328,5 @@ def dashboard_routes(control: Any, dashboard: Dashboard) -> list[Any]:
         (r"/admin/help", _Help, shared),
         (r"/admin/help/(?P<name>[a-z0-9_-]+)", _Help, shared),
         *settings_routes(control, dashboard.settings),
-        *agent_routes(control, AgentDesk(control)),
+        *agent_routes(control),
     ]

@@ -5,7 +5,7 @@ from app.desktop.agents import agent_commands
 from app.desktop.agentsmenu import read_agents
 from app.desktop.proxy import Proxy
 from app.errors import AppError
-from app.server.agents import AgentDesk
+from app.server.agentdesk import AgentDesk
 from tests.server.test_agents import ORIGINAL, opened, posix, stand_in, user
 
 __all__ = ["user"]  # a fixture

@@ -4,8 +4,6 @@ import sys
 
 import pytest
 
-from app.errors import AppError, RequestError
-from app.server.agents import AgentDesk
 from tests.server.running import Server, build
 
 ORIGINAL = '{\n  "mine":   1,\n  "theme": "dark"\n}\n'
@@ -270,37 +268,10 @@ async def test_a_test_ends_with_the_page_and_with_the_program(tmp_path, user, wa
         await until(lambda: not is_there(pid))
 
 
-@posix
-async def test_versions_are_asked_for_once_for_each_program(tmp_path, user):
-    async with opened(tmp_path, user) as site:
-        count = tmp_path / "count"
-        stand_in(tmp_path, f"open({str(count)!r}, 'a').write('x'); print('claude 1.2.3')")
-        for _ in range(2):
-            assert (await site.show())["agents"]["claude"]["version"] == "1.2.3"
-        assert count.read_text() == "x"
-        stand_in(tmp_path, "print('claude 1.2.4')")
-        os.utime(tmp_path / "bin" / "claude", (1, 1))
-        assert (await site.show())["agents"]["claude"]["version"] == "1.2.4"
-
-
-async def test_the_tray_disconnects_without_a_plan(tmp_path, user):
-    async with opened(tmp_path, user) as site:
-        desk = AgentDesk(site.service)
-        plan = await desk.plan("claude", {"main": "m"})
-        await desk.write("claude", {"main": "m"}, plan["shown"])
-        assert [s.agent.name for s in await desk.states() if s.connected] == ["claude"]
-        await desk.disconnect(["claude"])
-        assert site.settings.read_text() == ORIGINAL
-        with pytest.raises(RequestError):
-            await desk.disconnect(["claude"])
-
-
-async def test_a_ledger_that_cannot_be_asked_is_not_known(tmp_path, user):
-    class Dead:
-        def page(self, query):
-            raise AppError("It is still opening.", code="store_unavailable")
-
-    class Program:
-        ledger = Dead()
-
-    assert AgentDesk(Program())._requests(1_700_000_000.0) is None
+async def test_what_agents_need_is_loaded_with_the_first_question_about_them():
+    code = "import sys, app.service; print([n for n in sys.modules if n.startswith('app.clients')])"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert out.decode().strip() == "[]"
