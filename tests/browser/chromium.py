@@ -15,6 +15,8 @@ from tornado.websocket import websocket_connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 _LONGEST_MESSAGE = 64 * 1024 * 1024
+_PATIENCE_S = 60
+"""More than ``until`` waits: the page itself says then what it waited for."""
 
 
 def find_chromium():
@@ -99,7 +101,7 @@ class Page:
             message["sessionId"] = self._session
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         await self._socket.write_message(json.dumps(message))
-        return await asyncio.wait_for(answer, 20)
+        return await asyncio.wait_for(answer, _PATIENCE_S)
 
     async def _read(self):
         while (text := await self._socket.read_message()) is not None:
@@ -153,7 +155,7 @@ class Page:
             raise AssertionError(said or answer["exceptionDetails"]["text"])
         return answer["result"].get("value")
 
-    async def until(self, condition, timeout_s=15):
+    async def until(self, condition, timeout_s=45):
         """Wait until an expression of the page is true, and return its value."""
         code = f"""
           const until = performance.now() + {timeout_s * 1000};

@@ -121,8 +121,6 @@ def test_quit_waits_for_an_answer_and_says_so(desk, program, client):
         stream.begun()
         client.click(menu_with(client, desk.panel, "1 answer running").find("Quit"))
         desk.panel.notice("It ends after 1 answer, in 10 s at most.")
-        assert menu_with(client, desk.panel, "Paused").find("It ends after 1 answer").text
-        assert program.poll() is None
     finally:
         stream.close()
     ended(program)
