@@ -35,7 +35,7 @@ from app.canonical.usage import Usage
 from app.dialects.anthropic_blocks import decode_blocks
 from app.dialects.anthropic_values import ISSUER, NAME, own_fields, parse_arguments
 from app.dialects.base import Encoded, Ending, LossList, ReplyContext
-from app.dialects.carrier import seal
+from app.dialects.carrier import facts_of, seal
 from app.dialects.citations import note_lost
 from app.dialects.values import (
     need_list,
@@ -383,14 +383,7 @@ def slot_of(part: Reasoning, signature: Signature | None) -> str:
     """
     if signature is not None and signature.issuer == ISSUER:
         return signature.value
-    extra: JsonObject = {}
-    if part.id is not None:
-        extra["id"] = part.id
-    if part.summary:
-        extra["summary"] = True
-    if part.redacted:
-        extra["redacted"] = True
-    return seal(signature or Signature("none", ""), extra)
+    return seal(signature or Signature("none", ""), facts_of(part))
 
 
 def media_note(part: Media) -> str:

@@ -22,9 +22,9 @@ from typing import Any
 
 import msgspec
 
-from app.canonical.parts import Json, Signature
+from app.canonical.parts import Json, JsonObject, Reasoning, Signature
 
-__all__ = ["MARK", "SEAL_MARK", "open_seal", "seal"]
+__all__ = ["MARK", "SEAL_MARK", "facts_of", "open_seal", "seal"]
 
 MARK = "DRAGOMANXSEALX01."
 SEAL_MARK = b"DRAGOMANXSEALX01"
@@ -49,6 +49,18 @@ def seal(
     raw = msgspec.json.encode([signature.issuer, signature.value, dict(extra or {})])
     text = MARK + base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
     return base64.b64encode(_GEMINI_LEAD + text.encode()).decode() if gemini else text
+
+
+def facts_of(part: Reasoning) -> JsonObject:
+    """Return what travels in the envelope of a thought beside its signature."""
+    extra: JsonObject = {}
+    if part.redacted:
+        extra["redacted"] = True
+    if part.summary:
+        extra["summary"] = True
+    if part.id is not None:
+        extra["id"] = part.id
+    return extra
 
 
 def open_seal(value: str) -> tuple[Signature, dict[str, Json]] | None:

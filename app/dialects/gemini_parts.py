@@ -40,7 +40,7 @@ from app.canonical.parts import (
     ToolResult,
 )
 from app.dialects.base import dump
-from app.dialects.carrier import open_seal, seal
+from app.dialects.carrier import facts_of, open_seal, seal
 from app.dialects.values import need_flag, need_list, need_text, wrong
 from app.errors import RequestError, TranslationError
 
@@ -222,13 +222,7 @@ def seal_reasoning(part: Reasoning, signature: Signature, *, ahead: bool) -> str
     """
     if signature.issuer == ISSUER:
         return signature.value
-    extra: JsonObject = {}
-    if part.redacted:
-        extra["redacted"] = True
-    if part.summary:
-        extra["summary"] = True
-    if part.id is not None:
-        extra["id"] = part.id
+    extra = facts_of(part)
     if ahead:
         extra["ahead"] = True
     return seal(signature, extra, gemini=True)

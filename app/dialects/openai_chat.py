@@ -49,6 +49,7 @@ from app.dialects.openai_chat_writer import ChatStreamEncoder
 from app.dialects.openai_errors import (
     decode_openai_failure,
     encode_openai_failure,
+    error_of,
     read_openai_error,
 )
 from app.dialects.sse import Frame
@@ -137,13 +138,7 @@ class ChatDialect:
         error = body.get("error")
         if error and not body.get("choices"):
             failure = read_error(error, None)
-            raise UpstreamError(
-                failure.message,
-                status=failure.status,
-                code=failure.code,
-                retry=failure.retry,
-                retry_after_s=failure.retry_after_s,
-            )
+            raise error_of(failure)
         try:
             return decode_answer(body, issuer)
         except RequestError as error:

@@ -7,11 +7,9 @@ own raw, any other sealed.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from app.canonical.parts import (
     CacheMark,
@@ -29,6 +27,7 @@ from app.canonical.parts import (
 from app.canonical.profile import Target
 from app.dialects.base import LossList, dump
 from app.dialects.carrier import open_seal, seal
+from app.dialects.media import AUDIO_FORMATS, AUDIO_TYPES, is_data_url, split_data_url
 from app.dialects.openai_chat_values import (
     NAME,
     add_native,
@@ -68,15 +67,6 @@ _MAGIC = (
     ("JVBER", "application/pdf"),
 )
 """Beginnings of base64 data."""
-_AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
-_AUDIO_FORMATS = {
-    "audio/wav": "wav",
-    "audio/x-wav": "wav",
-    "audio/wave": "wav",
-    "audio/vnd.wave": "wav",
-    "audio/mpeg": "mp3",
-    "audio/mp3": "mp3",
-}
 _FILE_TYPES = {"pdf": "application/pdf", "txt": "text/plain", "md": "text/markdown"}
 
 
@@ -91,27 +81,6 @@ def clean_base64(text: str, path: str) -> str:
         if _BASE64.fullmatch(text) is None:
             raise RequestError(f"{path} does not hold valid base64 data.", param=path)
     return text + "=" * (-len(text) % 4)
-
-
-def parse_data_url(url: str, path: str) -> tuple[str | None, str]:
-    """Return media type and base64 of a ``data:`` URL (RFC 2397).
-
-    Raises:
-        RequestError: it has no data, or the data is not base64 as it says.
-    """
-    head, comma, payload = url[5:].partition(",")
-    if not comma:
-        raise RequestError(f"{path} is a data URL without data.", param=path)
-    media_type, *parameters = (item.strip() for item in head.split(";"))
-    if any(parameter.lower() == "base64" for parameter in parameters):
-        data = clean_base64(payload, path)
-    else:
-        data = base64.b64encode(unquote_to_bytes(payload)).decode()
-    return media_type.lower() or None, data
-
-
-def _is_data_url(url: str) -> bool:
-    return url[:5].lower() == "data:"
 
 
 def media_url(media: Media, fallback: str) -> str:
@@ -173,8 +142,9 @@ def _decode_refusal(part: JsonObject, path: str) -> Part:
 
 def _source(url: str, path: str) -> tuple[str | None, str | None, str | None]:
     """Return media type, data and URL; exactly one of the latter two is set."""
-    if _is_data_url(url):
-        media_type, data = parse_data_url(url, path)
+    if is_data_url(url):
+        media_type, data = split_data_url(url, path)
+        data = clean_base64(data, path)
         return media_type, data, None
     return None, None, url
 
@@ -209,12 +179,11 @@ def _decode_audio(part: JsonObject, path: str) -> Part:
     inner = need_object(part.get("input_audio"), place)
     data = required_text(inner, "data", place)
     form = opt_text(inner, "format", place)
-    media_type = _AUDIO_TYPES.get(form, f"audio/{form}") if form else None
-    if _is_data_url(data):
-        named, data = parse_data_url(data, f"{place}.data")
+    media_type = AUDIO_TYPES.get(form, f"audio/{form}") if form else None
+    if is_data_url(data):
+        named, data = split_data_url(data, f"{place}.data")
         media_type = media_type or named
-    else:
-        data = clean_base64(data, f"{place}.data")
+    data = clean_base64(data, f"{place}.data")
     fields = rest_of(part, frozenset(("type", "input_audio")))
     extras = rest_of(inner, frozenset(("data", "format")))
     if extras:
@@ -236,7 +205,7 @@ def _decode_file(part: JsonObject, path: str) -> Part:
     if file_id is not None:
         form = "id"  # tells the encoder that the file is at a service of this dialect
     elif content is not None:
-        if _is_data_url(content) or content.startswith(("http://", "https://")):
+        if is_data_url(content) or content.startswith(("http://", "https://")):
             media_type, data, url = _source(content, f"{place}.file_data")
             form = None if name else "nameless"
         else:
@@ -320,7 +289,7 @@ def _encode_media(media: Media, path: str, target: Target, losses: LossList) -> 
     if media.data is None:
         raise TranslationError(f"{path}: this model takes audio only as data.", path)
     media_type = media.media_type or "audio/wav"
-    form = _AUDIO_FORMATS.get(media_type)
+    form = AUDIO_FORMATS.get(media_type)
     if form is None:
         if target.official:
             raise TranslationError(

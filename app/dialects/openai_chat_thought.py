@@ -22,7 +22,7 @@ import msgspec
 
 from app.canonical.parts import Json, JsonObject, Native, Part, Reasoning, Signature
 from app.canonical.usage import Usage
-from app.dialects.carrier import open_seal, seal
+from app.dialects.carrier import facts_of, open_seal, seal
 from app.dialects.openai_chat_values import ISSUER, merge, native_of, rest_of
 
 __all__ = [
@@ -177,13 +177,9 @@ def thought_details(part: Reasoning, signature: Signature, chars: int) -> list[J
         raw = parse_details(signature.value)
         if raw is not None:
             return raw
-    extra: JsonObject = {"chars": chars} if chars else {}
-    if part.redacted:
-        extra["redacted"] = True
-    if part.summary:
-        extra["summary"] = True
-    if part.id is not None:
-        extra["id"] = part.id
+    extra = facts_of(part)
+    if chars:
+        extra["chars"] = chars
     return [_sealed_item(signature, extra, part.id)]
 
 

@@ -99,6 +99,14 @@ def _decode_custom(tool: JsonObject, place: str) -> Tool:
     )
 
 
+_MODES = {
+    "auto": ToolChoice("auto"),
+    "none": ToolChoice("none"),
+    "required": ToolChoice("required"),
+    "any": ToolChoice("required"),
+}
+
+
 def decode_choice(body: JsonObject, form: JsonObject) -> ToolChoice | None:
     """Return which tools may or must be called; ``form`` notes the older spelling.
 
@@ -110,30 +118,19 @@ def decode_choice(body: JsonObject, form: JsonObject) -> ToolChoice | None:
     if value is None:
         return None
     if isinstance(value, str):
-        match value:
-            case "auto":
-                return ToolChoice("auto")
-            case "none":
-                return ToolChoice("none")
-            case "required" | "any":
-                return ToolChoice("required")
-            case _:
-                raise RequestError(
-                    f"{key} must be none, auto, required or an object, not {value!r}.", param=key
-                )
+        if value not in _MODES:
+            raise RequestError(
+                f"{key} must be none, auto, required or an object, not {value!r}.", param=key
+            )
+        return _MODES[value]
     choice = need_object(value, key)
     if "functions" in form:
         return ToolChoice("required", (required_text(choice, "name", key),))
     kind = choice.get("type")
-    match kind:
-        case "auto":
-            return ToolChoice("auto")
-        case "none":
-            return ToolChoice("none")
-        case "required" | "any":
-            return ToolChoice("required")
-        case "allowed_tools":
-            return _decode_allowed(choice)
+    if isinstance(kind, str) and kind in _MODES:
+        return _MODES[kind]
+    if kind == "allowed_tools":
+        return _decode_allowed(choice)
     inner = choice.get("custom" if kind == "custom" else "function", choice)
     place = join(key, "custom" if kind == "custom" else "function")
     return ToolChoice("required", (required_text(need_object(inner, place), "name", place),))

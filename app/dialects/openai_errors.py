@@ -24,12 +24,13 @@ from app.canonical.failure import Failure, FailureKind, Scope, kind_of_status
 from app.canonical.parts import DialectName, Json, JsonObject, Native
 from app.dialects.base import dump
 from app.dialects.values import first_object
-from app.errors import Retry
+from app.errors import Retry, UpstreamError
 from app.http import Headers, HttpReply, header
 
 __all__ = [
     "decode_openai_failure",
     "encode_openai_failure",
+    "error_of",
     "malformed_stream",
     "read_openai_error",
     "render_openai_error",
@@ -498,6 +499,17 @@ def encode_openai_failure(failure: Failure, request_id: str) -> HttpReply:
         headers.append(("retry-after", str(math.ceil(wait_ms / 1000))))
         headers.append(("retry-after-ms", str(wait_ms)))
     return HttpReply(status, tuple(headers), dump({"error": render_openai_error(failure)}))
+
+
+def error_of(failure: Failure) -> UpstreamError:
+    """Return what a service reported in place of an answer as an error to raise."""
+    return UpstreamError(
+        failure.message,
+        status=failure.status,
+        code=failure.code,
+        retry=failure.retry,
+        retry_after_s=failure.retry_after_s,
+    )
 
 
 def malformed_stream(message: str) -> Failure:

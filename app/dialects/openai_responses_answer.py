@@ -13,7 +13,7 @@ from app.canonical.parts import Json, JsonObject, Native, Opaque, Part, Refusal,
 from app.canonical.response import ChatResponse, StopReason
 from app.canonical.usage import Usage
 from app.dialects.base import Ending
-from app.dialects.openai_errors import read_openai_error
+from app.dialects.openai_errors import error_of, read_openai_error
 from app.dialects.openai_responses_items import (
     decode_call,
     decode_image_call,
@@ -108,13 +108,7 @@ def read_ending(raw: bytes) -> Ending | None:
 def _failed(body: JsonObject) -> UpstreamError:
     error = body.get("error")
     failure = read_openai_error(error if isinstance(error, dict) else {})
-    return UpstreamError(
-        failure.message,
-        status=failure.status,
-        code=failure.code,
-        retry=failure.retry,
-        retry_after_s=failure.retry_after_s,
-    )
+    return error_of(failure)
 
 
 def _decode(body: JsonObject, issuer: str) -> ChatResponse:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from urllib.parse import unquote_to_bytes
 
 from app.canonical.parts import Json, JsonObject, Media, Native, Opaque, Part, Refusal, Text
+from app.dialects.media import AUDIO_FORMATS, AUDIO_TYPES, is_data_url, split_data_url
 from app.dialects.openai_responses_values import NAME, RAW, TYPE, fields_of, native_of, wire_fields
 from app.dialects.values import need_object, need_text, opt_text, rest_of, wrong
 from app.errors import RequestError, TranslationError
@@ -58,8 +58,8 @@ def _decode_image(part: JsonObject, path: str) -> Media:
     detail = opt_text(part, "detail", path)
     url = opt_text(part, "image_url", path)
     if url is not None:
-        if url[:5].lower() == "data:":
-            media_type, data = _split_data_url(url, f"{path}.image_url")
+        if is_data_url(url):
+            media_type, data = split_data_url(url, f"{path}.image_url")
             return Media("image", media_type or "image/png", data, detail=detail, native=native)
         return Media("image", url=url, detail=detail, native=native)
     file_id = opt_text(part, "file_id", path)
@@ -74,8 +74,8 @@ def _decode_file(part: JsonObject, path: str) -> Media:
     detail = opt_text(part, "detail", path)
     data = opt_text(part, "file_data", path)
     if data is not None:
-        if data[:5].lower() == "data:":
-            media_type, data = _split_data_url(data, f"{path}.file_data")
+        if is_data_url(data):
+            media_type, data = split_data_url(data, f"{path}.file_data")
         else:
             media_type = None
             fields[RAW] = True
@@ -90,39 +90,16 @@ def _decode_file(part: JsonObject, path: str) -> Media:
     return Media("document", file_id=file_id, name=name, detail=detail, native=Native(NAME, fields))
 
 
-_AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
-_AUDIO_FORMATS = {
-    "audio/wav": "wav",
-    "audio/x-wav": "wav",
-    "audio/wave": "wav",
-    "audio/mpeg": "mp3",
-    "audio/mp3": "mp3",
-}
-
-
 def _decode_audio(part: JsonObject, path: str) -> Media:
     sound = need_object(part.get("input_audio"), f"{path}.input_audio")
     data = need_text(sound.get("data"), f"{path}.input_audio.data")
     form = need_text(sound.get("format"), f"{path}.input_audio.format")
     return Media(
         "audio",
-        _AUDIO_TYPES.get(form, f"audio/{form}"),
+        AUDIO_TYPES.get(form, f"audio/{form}"),
         data,
         native=native_of(rest_of(part, ("type", "input_audio"))),
     )
-
-
-def _split_data_url(url: str, path: str) -> tuple[str | None, str]:
-    head, comma, body = url[5:].partition(",")
-    if not comma:
-        raise RequestError(f"{path} is a data URL without data.", param=path)
-    words = [word.strip() for word in head.split(";")]
-    if any(word.lower() == "base64" for word in words[1:]) or words[0].lower() == "base64":
-        data = body
-    else:
-        data = base64.b64encode(unquote_to_bytes(body)).decode("ascii")
-    media_type = words[0].lower() if "/" in words[0] else None
-    return media_type, data
 
 
 _TYPES_BY_ENDING = {
@@ -179,7 +156,7 @@ def _encode_media(part: Media, path: str) -> JsonObject:
         case "document":
             out = _encode_file(part, fields, path)
         case "audio":
-            form = _AUDIO_FORMATS.get(part.media_type or "")
+            form = AUDIO_FORMATS.get(part.media_type or "")
             if form is None or part.data is None:
                 raise TranslationError(f"{path}: only WAV and MP3 sound can be sent.", path)
             out = {"type": "input_audio", "input_audio": {"data": part.data, "format": form}}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.canonical.parts import Signature
-from app.dialects.carrier import MARK, SEAL_MARK, open_seal, seal
+from app.canonical.parts import Reasoning, Signature
+from app.dialects.carrier import MARK, SEAL_MARK, facts_of, open_seal, seal
 from app.dialects.translate import carries_seal
 
 LEAD = SEAL_MARK.decode()
@@ -116,3 +116,9 @@ def test_values_of_others_are_left_alone(value):
 )
 def test_an_envelope_with_something_else_inside_is_not_opened(inside):
     assert open_seal(MARK + base64.urlsafe_b64encode(inside).rstrip(b"=").decode()) is None
+
+
+def test_the_facts_of_a_thought_are_those_that_hold():
+    assert facts_of(Reasoning("x")) == {}
+    thought = Reasoning("x", redacted=True, summary=True, id="rs_1")
+    assert facts_of(thought) == {"redacted": True, "summary": True, "id": "rs_1"}
