@@ -367,6 +367,39 @@ def test_claude_with_consent(start):
         assert ask(program, "claude-sonnet-5")
 
 
+@pytest.fixture
+def typed(start):
+    """Set when somebody has typed the code; in any case before the program ends."""
+    found = threading.Event()
+    yield found
+    found.set()
+
+
+def until_typed(clock, typed):
+    """Return what waits between two questions to a service: until somebody has typed the code."""
+
+    async def wait(seconds):
+        clock.advance(seconds)
+        await asyncio.to_thread(typed.wait)
+
+    return wait
+
+
+def test_chatgpt_by_device_code(start, typed):
+    with chatgpt() as (identity, _, providers):
+        deeds = {TITLE: [press("Sign in with a code")]}
+        program, client = start(providers, deeds=deeds, sleep=until_typed(identity.now, typed))
+        click(client, "Accounts", "Add account", "ChatGPT")
+        program.see(TITLE, "Type this code", "Copy the code", "Waiting for ChatGPT (Codex).")
+        code = program.flow("waiting").user_code
+        assert code in program.see(TITLE, "Type this code")["text"]
+        identity.approve(code)
+        typed.set()
+        program.see(TITLE, identity.person.email, "plan plus", "closes by itself")
+        program.alone()
+        shows(client, "ChatGPT (Codex)", identity.person.email)
+
+
 class GitHubPages(FakeGitHub):
     """With the page on which the code is typed."""
 
@@ -379,13 +412,8 @@ class GitHubPages(FakeGitHub):
         return super().answer(call)
 
 
-def test_copilot_by_device_code(start):
-    clock, person, typed = Clock(), Person(), threading.Event()
-
-    async def wait(seconds):
-        clock.advance(seconds)
-        await asyncio.to_thread(typed.wait)
-
+def test_copilot_by_device_code(start, typed):
+    clock, person = Clock(), Person()
     github = GitHubPages(clock)
     with fakes(person, github, Copilot(github)) as town:
         github.base = url = town.url
@@ -394,7 +422,9 @@ def test_copilot_by_device_code(start):
         provider = copilot(here, lambda domain: replace(here, host=domain))
         title = "Dragoman: sign in to GitHub Copilot"
         program, client = start(
-            {"copilot": provider}, deeds={title: [press("Sign in")]}, sleep=wait
+            {"copilot": provider},
+            deeds={title: [press("Sign in")]},
+            sleep=until_typed(clock, typed),
         )
         click(client, "Accounts", "Add account", "GitHub Copilot")
         shown = program.see(title, "Type this code", "Waiting for GitHub Copilot", "Copy the code")
