@@ -305,6 +305,16 @@ element("settings").addEventListener("submit", (event) => {
 });
 element("stop").addEventListener("click", disconnect);
 globalThis.addEventListener?.("online", () => wanted && connect());
+// A page that was left may be kept frozen with its socket open, and would then answer nothing.
+globalThis.addEventListener?.("pagehide", () => {
+  if (socket !== null) {
+    const old = socket;
+    closed(old, { code: 1000, reason: "" });
+    clearTimeout(retryTimer);
+    old.close(1000, "the page was left");
+  }
+});
+globalThis.addEventListener?.("pageshow", (event) => event.persisted && wanted && connect());
 document.addEventListener?.("visibilitychange", () => {
   if (document.visibilityState === "visible" && wanted) {
     connect();

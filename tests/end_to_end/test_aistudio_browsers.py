@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import threading
+from concurrent.futures import Future
 from dataclasses import replace
 
 import httpx
@@ -18,6 +19,7 @@ from app.desktop.aistudio import StudioWindows
 from app.desktop.windows import Windows, find_runner
 from app.errors import UpstreamError
 from app.http import Limits
+from app.upstream.relay_page import Marks
 from tests.browser.chromium import Chromium, find_chromium
 from tests.desktop.conftest import screen  # noqa: F401 - a fixture
 from tests.end_to_end.studio_site import StudioSite
@@ -71,7 +73,9 @@ class InWindow:
         with self._heard:
             self.events.append(json.loads(told)["event"])
             self._heard.notify_all()
-        return asyncio.run_coroutine_threadsafe(asyncio.sleep(0, ""), self._made._loop._loop)
+        answer = Future()
+        answer.set_result("")
+        return answer
 
     def wait(self, name, **fields):
         def found():
@@ -207,3 +211,58 @@ def test_window_that_is_killed_is_heard_of(browser):
     _, shown = browser
     shown.windows._children["aistudio/home"].process.kill()
     shown.wait("ended")
+
+
+def test_slow_reader_pauses_the_page_and_loses_nothing(browser):
+    made, _ = browser
+    made.relay.marks = Marks(pause_bytes=1)
+    text = "x" * 400_000  # the stand-in cuts it into very small pieces
+
+    async def slowly():
+        reply = await made.relay.send(call(f"FAKE:text={text};n=40;"), Limits())
+        size = 0
+        async for chunk in reply.chunks:
+            size += len(chunk)
+            page = made.relay._choose("home")
+            await asyncio.sleep(0)
+            assert all(one.waiting_bytes < 200_000 for one in page.calls.values())
+        await reply.aclose()
+        return size
+
+    assert made._loop.run(slowly(), 90) > len(text)
+
+
+@pytest.mark.parametrize("browser", ["chromium"], indirect=True)
+def test_second_tab_of_a_profile_takes_over(browser):
+    made, shown = browser
+
+    async def again():
+        (old,) = made.relay.pages()
+        await shown.page.run("window.open(location.href); return 1")
+        while [page.opened_at for page in made.relay.pages()] == [old.opened_at]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        await shown.page.see("Another page took over")
+        assert len(made.relay.pages()) == 1
+
+    made.run(again())
+
+
+@pytest.mark.parametrize("browser", ["chromium"], indirect=True)
+@pytest.mark.parametrize("wrong", ["key", "origin"])
+def test_wrong_key_or_origin_is_told_on_the_page(browser, wrong):
+    made, shown = browser
+    key = made.key()
+    if wrong == "key":
+        key = "dg-" + "x" * 32
+    else:
+        access = made.service.access
+        access.policy = replace(access.policy, origins=frozenset())
+    shown._site.fill(f"ws://127.0.0.1:{made.service.port}/v1/ws", key)
+
+    async def reload():
+        await shown.page.go(shown._site.address + "?again")
+        await shown.page.see("is the key right")
+        while made.relay.pages():  # noqa: ASYNC110 - the browser takes leave of the old page late
+            await asyncio.sleep(0.02)
+
+    made.run(reload())
