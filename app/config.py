@@ -487,6 +487,9 @@ class Capability(_Section):
     context: Annotated[int, Field(gt=0)] | None = Field(
         default=None, description="tokens of prompt and answer"
     )
+    max_output: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="tokens of the answer"
+    )
     tools: bool | None = Field(default=None, description="whether it calls tools")
     images: bool | None = Field(default=None, description="whether it reads images")
     reasoning: Literal["none", "effort", "budget", "adaptive", "level"] | None = Field(

@@ -71,7 +71,7 @@ def catalog(
             NamePattern(re.compile(p.match), p.provider, p.priority) for p in models.patterns
         ),
         capabilities={
-            name: Capabilities(c.context, c.tools, c.images, c.reasoning)
+            name: Capabilities(c.context, c.tools, c.images, c.reasoning, c.max_output)
             for name, c in models.capabilities.items()
         },
         chains=dict(models.chains),

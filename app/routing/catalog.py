@@ -36,6 +36,7 @@ class Capabilities:
     tools: bool | None = None
     images: bool | None = None
     reasoning: ReasoningStyle | None = None
+    max_output: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ class Catalog:
             profile = replace(
                 profile,
                 context=own.context or profile.context,
+                max_output=own.max_output or profile.max_output,
                 tools=profile.tools if own.tools is None else own.tools,
                 images=profile.images if own.images is None else own.images,
                 reasoning=own.reasoning or profile.reasoning,

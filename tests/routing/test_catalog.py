@@ -91,7 +91,7 @@ def test_what_a_service_says_of_tools_and_images_wins_over_public_data():
 def test_the_settings_win_over_everything():
     facts = {ROUTER.id: {"m": ModelFacts("m", context=5)}}
     row = SnapshotRow("acme", 1000, input=frozenset({"image"}), tools=True)
-    own = Capabilities(context=7, tools=False, images=False, reasoning="budget")
+    own = Capabilities(context=7, tools=False, images=False, reasoning="budget", max_output=3)
     found = profile(listed=facts, snapshot={"m": row}, capabilities={"m": own})
     assert (found.context, found.tools, found.images, found.reasoning) == (
         7,
@@ -99,6 +99,7 @@ def test_the_settings_win_over_everything():
         False,
         "budget",
     )
+    assert found.max_output == 3
 
 
 def test_settings_that_say_nothing_change_nothing():
