@@ -1,3 +1,4 @@
+import functools
 import os
 import select
 import shutil
@@ -15,6 +16,24 @@ collect_ignore = (
         "test_sni.py",
     ]  # these need a session bus's library
 )
+
+
+LOOK = """
+import sys
+sys.path.extend(sys.argv[1:])
+import gi
+gi.require_version("WebKit2", "4.1")
+"""
+
+
+@functools.cache
+def has_web_view(runner):
+    """Say whether windows can open here: the bindings may be there without what they bind."""
+    if runner is None:
+        return False
+    python = [sys.executable] if runner.command[0] == sys.executable else [*runner.command[:2]]
+    done = subprocess.run([*python, "-c", LOOK, *runner.packages], capture_output=True, check=False)
+    return done.returncode == 0
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from app.providers.codex import codex
 from app.providers.codex_profile import CodexEndpoints
 from app.service import ServeOptions, Service
 from tests.browser.conftest import PICTURES
+from tests.desktop.conftest import has_web_view
 from tests.server.desk import free_port
 
 PERSON = Path(__file__).with_name("person.py")
@@ -123,7 +124,7 @@ async def serve(service, attach, sleep=None):
 def runner_of(screen):
     """Return how windows are started here with somebody in front of them; None where they cannot be."""
     found = find_runner(own_command(), env={"DISPLAY": screen})
-    if found is None:
+    if not has_web_view(found):
         return None
     python = (sys.executable, "-P") if found.command[0] == sys.executable else found.command[:2]
     return Runner((*python, str(PERSON)), found.packages, found.gui)
