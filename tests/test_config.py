@@ -88,6 +88,7 @@ def test_defaults_of_entries():
         "insecure_http": False,
         "models": "discover",
         "pace": None,
+        "renew_lead_s": None,
         "accounts": (),
     }
     account = Account().model_dump()
