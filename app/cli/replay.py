@@ -95,7 +95,9 @@ def _count(number: int | None) -> str:
 
 
 def _seconds(ms: int | None) -> str:
-    return "" if ms is None else f"{ms / 1_000:.2f} s"
+    if ms is None:
+        return ""
+    return f"{ms} ms" if ms < 1_000 else f"{ms / 1_000:.2f} s"
 
 
 def _cost(side: Mapping[str, Any]) -> str:

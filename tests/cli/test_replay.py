@@ -52,7 +52,7 @@ def test_both_stand_side_by_side_with_times_and_costs(dragoman, fake, answered):
     assert lines[0] == "THEN NOW"
     assert "request req_1 req_2" in lines
     assert "model claude-sonnet-4-5 gpt-5" in lines
-    assert "first content 0.35 s 0.08 s" in lines
+    assert "first content 350 ms 80 ms" in lines
     assert "whole 2.10 s 2.10 s" in lines
     assert "input 150 (50 from the cache) 150 (50 from the cache)" in lines
     assert "output 1,234 1,234" in lines
