@@ -5,12 +5,15 @@ import pytest
 
 from app.accounts.account import Account
 from app.accounts.desk import Desk
+from app.accounts.flow import ConsentNeeded
+from app.accounts.imports import Found
 from app.accounts.roster import Roster
 from app.errors import AccountError, AppError, RequestError
 from app.providers import DEMO
-from app.providers.credential import Credential
+from app.providers.credential import Credential, Identity
 from tests.accounts.services import (
     CANARY,
+    CONSENT,
     HOUR,
     KEYED,
     PROVIDERS,
@@ -233,4 +236,97 @@ async def test_version_that_worked_can_be_told():
     house.desk.book.worked("web/web-1", f"{CANARY}-access-web-1")
     await ticks()
     assert house.vault.confirmed == ["web/web-1"]
+    await house.desk.close()
+
+
+# Taking over a sign-in of another program
+
+
+def found(number=2, provider="web", **changes):
+    values = {
+        "key": "other:1",
+        "program": "Other",
+        "path": "/home/ada/.other",
+        "provider": provider,
+        "what": "a sign-in",
+        "credential": Credential(
+            f"{CANARY}-found-{number}", "oauth", renewal=f"{CANARY}-r{number}"
+        ),
+        "identity": Identity(f"id-{number}", "ada@example.org"),
+    }
+    return Found(**(values | changes))
+
+
+async def test_sign_in_that_is_taken_over_is_a_new_account_with_a_name_of_its_own():
+    house = await opened(record(order=3))
+    view, repaired = await house.desk.take(found(), label="work")
+    assert (view.id, view.way, repaired) == ("web/work", "import", False)
+    assert house.vault.records["web/work"].order == 4
+    with pytest.raises(RequestError) as caught:
+        await house.desk.take(found(3), label="work")
+    assert caught.value.code == "label_taken"
+    await house.desk.close()
+
+
+async def test_sign_in_of_an_account_that_is_there_repairs_it():
+    house = await opened(record(identity=Identity("id-2", "ada@example.org"), primary=True))
+    house.roster.pause("web/web-1", None, 60, "refused", START, refused=True)
+    view, repaired = await house.desk.take(found())
+    assert (view.id, view.primary, view.state, repaired) == ("web/web-1", True, "ready", True)
+    assert house.roster.get("web/web-1").credential.secret == f"{CANARY}-found-2"
+    await house.desk.close()
+
+
+async def test_very_sign_in_that_is_there_is_known_by_its_secret():
+    held = record(credential=Credential(f"{CANARY}-found-2", "oauth"), identity=Identity(""))
+    house = await opened(held)
+    view, repaired = await house.desk.take(found(identity=Identity("")))
+    assert (view.id, repaired) == ("web/web-1", True)
+    await house.desk.close()
+
+
+async def test_sign_in_that_is_taken_twice_at_once_is_one_account():
+    house = await opened()
+    views = await asyncio.gather(house.desk.take(found()), house.desk.take(found()))
+    assert [(view.id, repaired) for view, repaired in views] == [
+        ("web/web-1", False),
+        ("web/web-1", True),
+    ]
+    assert list(house.vault.records) == ["web/web-1"]
+    await house.desk.close()
+
+
+async def test_terms_come_before_a_sign_in_is_taken_over():
+    house = await opened(record("s", "strict", consent=CONSENT.version, consented_at=5.0))
+    with pytest.raises(ConsentNeeded):
+        await house.desk.take(found(provider="strict"))
+    view, _ = await house.desk.take(found(provider="strict"), consent=CONSENT.version)
+    assert view.consented_at == START
+    again = found(4, "strict", identity=Identity("id-s"))
+    view, repaired = await house.desk.take(again)
+    assert (view.id, view.consented_at, repaired) == ("strict/s", 5.0, True)
+    await house.desk.close()
+
+
+@pytest.mark.parametrize(
+    ("one", "words"),
+    [
+        (found(credential=None, refusal="Google allows it there only."), "Google allows it"),
+        (found(provider="unknown"), "no accounts of this kind"),
+    ],
+)
+async def test_what_cannot_be_taken_says_why(one, words):
+    house = await opened()
+    with pytest.raises(RequestError, match=words) as caught:
+        await house.desk.take(one)
+    assert caught.value.code == "not_importable"
+    await house.desk.close()
+
+
+async def test_nothing_is_taken_over_while_there_is_nowhere_to_keep_it():
+    vault = DictVault()
+    vault.locked = "The keyring is locked."
+    house = await opened(vault=vault)
+    with pytest.raises(AccountError, match="keyring is locked"):
+        await house.desk.take(found())
     await house.desk.close()
