@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import re
 import sys
+import time
 from dataclasses import replace
 
 import pytest
 
+from app.providers.quota import Quota, QuotaWindow
 from app.providers.signin import CodeSignIn, DeviceSignIn, Listen, SecretSignIn
 from tests.accounts import services
-from tests.browser.site import LONG, site
+from tests.browser.site import HOUR, LONG, site
 from tests.server.desk import free_port
 from tests.server.running import SAY, Server
 
@@ -443,6 +446,22 @@ async def test_terms_that_were_never_agreed_to_are_read_on_the_card(chromium, tm
         await page.press("I have read this and turn it on")
         await page.until("document.querySelector('.card .pill.good')")
         assert running.desk.book.get("strict/strict-1").consent == services.CONSENT.version
+
+
+async def test_card_says_what_is_left_until_when_and_how_long_it_lasts(chromium, tmp_path):
+    async with opened(chromium, tmp_path, accounts=4) as (running, page):
+        now = time.time()
+        for used, ago in ((40.0, 20 * 60), (60.0, 0)):
+            window = QuotaWindow("5h", used, now + 4.5 * HOUR, 5 * HOUR)
+            running.quotas.note("codex/team", Quota((window,), now - ago, "usage call"))
+        await show(page, "accounts")
+        card = "document.querySelector('.card[aria-label$=\", team\"]')"
+        await page.until(f"{card}.querySelector('meter').value === 40")
+        text = await page.run(f"return {card}.innerText")
+        assert "40 % left" in text
+        assert re.search(r"begins anew in 4 h \d+ min · used up in \d+ min at this pace", text)
+        for action in ("Ask first", "Pause", "Renew", "Sign in again", "Rename", "Sign out"):
+            assert action in text
 
 
 async def test_closing_the_dialog_ends_the_sign_in(chromium, tmp_path):
