@@ -415,6 +415,8 @@ class SignIns:
                 await self._loaded(sign_in, event)
             case "popup":
                 await self._trouble(sign_in, str(event.get("host") or ""), "popup")
+            case "unreachable":
+                await self._trouble(sign_in, str(event.get("host") or ""), "unreachable")
             case "menu":
                 await self._clicked(sign_in, str(event.get("name")))
             case "cookie":

@@ -13,7 +13,7 @@ The address comes this way since it may carry a ticket, and arguments can be see
 lines: ``{"do": "show"}``, ``{"do": "title", "text": "…"}``, ``{"do": "go", "url": "…"}``,
 ``{"do": "hide"}``, ``{"do": "close"}``. Standard output tells what happens, one JSON object a line: ``{"event":
 "opened"}``, ``{"event": "loaded", "url": "… without query and fragment", "status": 200, "refused":
-false}``, ``{"event": "popup", "host": "…"}``, ``{"event": "menu", "name": "…"}``, ``{"event":
+false}``, ``{"event": "popup", "host": "…"}``, ``{"event": "unreachable", "host": "…"}``, ``{"event": "menu", "name": "…"}``, ``{"event":
 "cookie", "value": "…"}``, ``{"event": "closed"}``, and before the process gives up ``{"event":
 "failed", "why": "no_library" or "broken", "text": "…"}``. ``packages`` of the first line names
 folders to find libraries in. A ``status`` is the HTTP status of the page, 0 where it is not known;
@@ -56,6 +56,8 @@ being loaded anew tell nothing."""
 _REFUSAL = "disallowed_useragent"
 """Google's word in an address for a view that it does not let sign in (RFC 8252, section 8.12)."""
 _SIGNED_OUT = ("", "0")
+_LEFT = (("WebKitNetworkError", 302), ("WebKitPolicyError", 102))
+"""GTK's errors for a page that was left while it loaded, and for an answer that is not shown."""
 
 
 class Window:
@@ -153,6 +155,7 @@ class Window:
         view.manager.unregister_script_message_handler("jsBridge")
         view.webview.connect("load-changed", self._load_changed)
         view.webview.connect("create", self._popup)
+        view.webview.connect("load-failed", self._load_failed)
 
     def _load_changed(self, view: Any, event: Any) -> None:
         if event.value_nick != "committed":
@@ -165,6 +168,12 @@ class Window:
         """Give no second window, which is what GTK does anyway, but say so."""
         url = action.get_request().get_uri() or ""
         self._say({"event": "popup", "host": urlsplit(url).hostname or ""})
+
+    def _load_failed(self, _view: Any, _event: Any, url: str, error: Any) -> bool:
+        """Say that a page cannot be reached; one that was left for another is no failure."""
+        if (error.domain, error.code) not in _LEFT:
+            self._say({"event": "unreachable", "host": urlsplit(url).hostname or ""})
+        return False  # GTK shows its own page about it
 
     def _loaded(self) -> None:
         url = self._window.get_current_url() or ""

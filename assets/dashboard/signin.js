@@ -260,6 +260,7 @@ export function signInView(place, known, wanted, hooks) {
     const host = found.host || "The page";
     const what = {
       refused: `${host} does not let people sign in in windows like this one.`,
+      unreachable: `${host} cannot be reached from the window.`,
       popup: `${host} wants to open a second window, as for “Continue with Google”, and there is none here.`,
     }[found.what] || `${host} answered the window with an error (${found.what}).`;
     return h("div", { class: "note warn", role: "alert" }, h("p", {}, what),

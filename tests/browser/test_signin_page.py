@@ -153,6 +153,7 @@ async def test_cookie_may_be_pasted_where_the_window_cannot_read_it(chromium, tm
         ("trouble/{}/403/id.web.test", "id.web.test answered the window with an error (403)."),
         ("trouble/{}/refused/a.google.com", "a.google.com does not let people sign in"),
         ("trouble/{}/popup/a.google.com", "wants to open a second window"),
+        ("trouble/{}/unreachable/id.web.test", "id.web.test cannot be reached from the window."),
     ],
 )
 async def test_trouble_of_the_service_page_is_explained_with_the_way_out(

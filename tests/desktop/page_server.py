@@ -54,6 +54,9 @@ class PageServer:
         return found
 
     def close(self):
+        """Close it; again does nothing."""
+        if not self._thread.is_alive():
+            return
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

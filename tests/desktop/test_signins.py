@@ -371,6 +371,10 @@ async def test_clicks_after_the_end_do_nothing(rig):
             "trouble/0/refused/accounts.google.com",
         ),
         (
+            {"event": "unreachable", "host": "auth.openai.com"},
+            "trouble/0/unreachable/auth.openai.com",
+        ),
+        (
             {"event": "popup", "host": "accounts.google.com"},
             "trouble/0/popup/accounts.google.com",
         ),

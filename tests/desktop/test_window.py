@@ -276,7 +276,7 @@ def test_gtk_shows_pages_no_hook_and_names_the_host_in_the_menu(webview, gtk, ca
     assert gtk.bar.title == "Claude: accounts.google.com"
 
 
-def test_gtk_tells_the_status_of_a_page_and_a_second_window(webview, gtk, capsys):
+def test_gtk_tells_what_becomes_of_a_page(webview, gtk, capsys):
     window.Window(webview, dict(SPEC))
     webview.window.events.before_show.fire()
     response = types.SimpleNamespace(get_status_code=lambda: 403)
@@ -288,7 +288,13 @@ def test_gtk_tells_the_status_of_a_page_and_a_second_window(webview, gtk, capsys
     webview.window.events.loaded.fire()
     request = types.SimpleNamespace(get_uri=lambda: "https://accounts.google.com/gsi?code=x")
     gtk.view.heard["create"](page, types.SimpleNamespace(get_request=lambda: request))
-    loaded, popup = said(capsys)
+    failed = gtk.view.heard["load-failed"]
+    left = types.SimpleNamespace(domain="WebKitNetworkError", code=302)
+    assert failed(page, None, "https://claude.ai/", left) is False
+    unresolved = types.SimpleNamespace(domain="g-resolver-error-quark", code=0)
+    assert failed(page, None, "https://claude.ai/?code=x", unresolved) is False
+    loaded, popup, unreachable = said(capsys)
+    assert unreachable == {"event": "unreachable", "host": "claude.ai"}
     assert loaded["status"] == 403
     assert popup == {"event": "popup", "host": "accounts.google.com"}
 

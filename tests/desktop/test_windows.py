@@ -293,6 +293,18 @@ def test_nothing_is_put_into_a_page(real, environment, site, make, tmp_path):
 
 
 @pytest.mark.gui
+def test_page_that_cannot_be_reached_is_told(real, environment, site, make):
+    heard = Heard()
+    address = site.address
+    windows = make(real, heard, environment=environment)
+    windows.open("w", Page(f"{address}/", "T"), heard)
+    heard.wait("loaded")
+    site.close()
+    windows.order("w", do="go", url=f"{address}/gone")
+    assert heard.wait("unreachable")["host"] == "127.0.0.1"
+
+
+@pytest.mark.gui
 def test_cookie_that_is_waited_for_is_told(real, environment, site, make):
     heard = Heard()
     page = Page(f"{site.address}/cookie", "T", cookie=Cookie("__client", "127.0.0.1"))

@@ -560,6 +560,9 @@ def test_without_a_web_view_the_same_goes_on_in_the_browser(bus, panel, tmp_path
                 assert identity.person.email in home.read().decode()
             program.flow("done")
             shows(client, "ChatGPT (Codex)", identity.person.email)
+            # A program that begins a sign-in has its page opened where the user had it.
+            again = control(program, "GET", "/v1/auth/chatgpt/login")
+            until(lambda: program.browsed[-1] == again["url"])
 
 
 def registered(panel):
