@@ -246,7 +246,7 @@ def found(number=2, provider="web", **changes):
     values = {
         "key": "other:1",
         "program": "Other",
-        "path": "/home/ada/.other",
+        "path": "~/.other",
         "provider": provider,
         "what": "a sign-in",
         "credential": Credential(
