@@ -635,9 +635,9 @@ class Service:
         """Return the models in the caller's scope; the demo's only while there is no account."""
         return self.model_desk.list(grant, demo=demo)
 
-    def metrics(self) -> bytes:
-        """Return the measures in Prometheus' text form."""
-        return self.records.metrics()
+    def metrics(self, grant: Grant) -> bytes:
+        """Return the measures in the caller's scope, in Prometheus' text form."""
+        return self.records.metrics(grant)
 
     def stored_response(self, owner: str, name: str) -> bytes:
         """Return a remembered Responses answer."""

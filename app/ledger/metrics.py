@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -133,15 +133,23 @@ class Metrics:
             if count > 0:
                 _add(self._tokens, (*names, kind), count)
 
-    def render(self, gauges: Iterable[Gauge] = ()) -> bytes:
+    def render(
+        self,
+        gauges: Iterable[Gauge] = (),
+        sees: Callable[[Mapping[str, str]], bool] | None = None,
+    ) -> bytes:
         """Return all of it in Prometheus' text form (version 0.0.4).
 
         Args:
             gauges: levels that others know: requests running, account states, what is left.
+            sees: says of the labels of a count whether they are for the caller; None: all are.
         """
         core = importlib.import_module("prometheus_client.core")
         exposition = importlib.import_module("prometheus_client.exposition")
         families = [*self._families(core), *(_gauge(core, gauge) for gauge in gauges)]
+        if sees is not None:
+            for family in families:
+                family.samples = [one for one in family.samples if sees(one.labels)]
         rendered: bytes = exposition.generate_latest(_Collected(families))
         return rendered
 

@@ -44,8 +44,8 @@ class Control(Protocol):
         """Return the models in the caller's scope."""
         ...
 
-    def metrics(self) -> bytes:
-        """Return the metrics in Prometheus' text form."""
+    def metrics(self, grant: Grant) -> bytes:
+        """Return the metrics in the caller's scope, in Prometheus' text form."""
         ...
 
     def stored_response(self, owner: str, name: str) -> bytes:
@@ -207,7 +207,7 @@ class _Health(Page):
 class _Metrics(Page):
     def get(self) -> None:
         self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-        self.finish(self.control.metrics())
+        self.finish(self.control.metrics(self.grant))
 
 
 class _Models(Page):

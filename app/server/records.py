@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from app import __version__
@@ -26,6 +27,7 @@ from app.ledger.ledger import Ledger
 from app.ledger.traces import Traces, TraceSettings
 from app.paths import Paths
 from app.server.bodies import Replay, body_routes, keeping
+from app.server.guard import Grant
 from app.server.inference import Handle, Inference
 from app.server.metrics import AccountLevel, CacheLevel, gauges
 from app.server.spending import Spending
@@ -132,27 +134,31 @@ class Records:
             found.append(f"ledger.bodies: {self.bodies.trouble}")
         return tuple(found)
 
-    def metrics(self) -> bytes:
-        """Return the measures in Prometheus' text form."""
+    def metrics(self, grant: Grant) -> bytes:
+        """Return the measures in Prometheus' text form; a key sees those of its scope."""
         rooms, now = self._rooms, self._now()
         answers = self.answers
+        limited = grant.who == "key"
         return rooms.ledger.metrics.render(
             gauges(
                 version=__version__,
                 running=rooms.inference.active,
                 uptime_s=now - rooms.started_at,
                 ledger=rooms.ledger.state,
-                accounts=self._levels(now),
+                accounts=self._levels(grant, now),
                 now=now,
                 cache=CacheLevel(len(answers), answers.size, answers.hits, answers.misses),
                 bodies_waiting=self.bodies.waiting,
-            )
+            ),
+            partial(_sees, grant) if limited else None,
         )
 
-    def _levels(self, now: float) -> list[AccountLevel]:
+    def _levels(self, grant: Grant, now: float) -> list[AccountLevel]:
         rooms = self._rooms
         levels = []
         for account in rooms.roster.accounts():
+            if not grant.allows(account.provider.id, None, account.id):
+                continue
             view = rooms.quotas.view(account.id, now)
             windows = {} if view is None else {one.window.name: one for one in view.windows}
             levels.append(
@@ -173,3 +179,12 @@ class Records:
         """Write and send what waits; blocks for some seconds at most."""
         self.bodies.close()
         self.traces.close()
+
+
+def _sees(grant: Grant, labels: Mapping[str, str]) -> bool:
+    """Say whether a key may see a measure with these labels."""
+    provider = labels.get("provider")
+    if provider is None:
+        return True
+    model, account = labels.get("model"), labels.get("account")
+    return grant.allows(provider, model, account)

@@ -140,6 +140,25 @@ async def test_the_page_of_a_running_program_is_complete_and_odd_requests_change
         assert refused >= 51
 
 
+async def test_a_key_sees_the_measures_of_its_scope_alone(tmp_path):
+    async with running(tmp_path) as server:
+        await server.post(CHAT, SAY)
+        await server.post(CHAT, SAY | {"model": "demo-think"})
+        _, all_of_demo = await server.key(label="a", providers=["demo"])
+        _, one_model = await server.key(label="b", models=["demo-think"])
+        _, nothing = await server.key(label="c", providers=["claude"])
+
+        async def seen(plain):
+            reply = await server.get("/metrics", {"Authorization": f"Bearer {plain}"})
+            found = read(reply.body.decode())
+            assert found["dragoman_requests_running",] == 0
+            return {v for _, *labels in found for k, v in labels if k in ("model", "account")}
+
+        assert await seen(all_of_demo) == {"demo-chat", "demo-think", "demo/demo"}
+        assert await seen(one_model) == {"demo-think", "demo/demo"}
+        assert await seen(nothing) == set()
+
+
 def test_every_metric_is_in_the_documentation():
     told = asset("docs/usage.md").read_text("utf-8")
     own = {gauge.name for gauge in gauges(version="1", running=0, uptime_s=0, ledger=STATE,
