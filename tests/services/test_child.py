@@ -1,12 +1,13 @@
 import asyncio
 import os
+import subprocess
 import sys
 
 import pytest
 
 from app.services import child as children
 from app.services.journal import Journal
-from tests.services.running import lives
+from tests.services.running import STAND_IN, free_port, lives, reached
 
 ENV = {"PATH": os.environ["PATH"]}
 
@@ -76,3 +77,33 @@ async def test_start_that_is_cancelled_leaves_no_process(tmp_path):
 async def test_missing_program_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         await children.start((str(tmp_path / "x"),), tmp_path, ENV, b"", Journal(tmp_path / "log"))
+
+
+PARENT = """
+import asyncio, pathlib, sys
+from app.services import child
+from app.services.journal import Journal
+
+async def main():
+    folder = pathlib.Path(sys.argv[1])
+    command = (sys.executable, "-I", sys.argv[2], sys.argv[3])
+    started = await child.start(command, folder, {}, b"{}\\n", Journal(folder / "log"))
+    print(started.pid, flush=True)
+    await started.ended.wait()
+
+asyncio.run(main())
+"""
+
+
+def test_nothing_outlives_a_program_that_is_killed(tmp_path):
+    command = [sys.executable, "-c", PARENT, str(tmp_path), str(STAND_IN), str(free_port())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=STAND_IN.parents[2]) as parent:
+        pid = int(parent.stdout.readline())
+        asyncio.run(reached(lambda: "listening" in log_of(tmp_path)))
+        assert lives(pid)
+        parent.kill()
+    asyncio.run(reached(lambda: not lives(pid)))
+
+
+def log_of(folder):
+    return (folder / "log").read_text() if (folder / "log").exists() else ""
