@@ -18,7 +18,7 @@ from app.errors import AppError, RequestError
 
 __all__ = ["commands"]
 
-commands = typer.Typer(help="Helper programs beside the proxy: install, start, stop, look.")
+commands = typer.Typer(help="Helper programs beside the proxy.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of the service: webai.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -30,7 +30,7 @@ _START_LIMIT_S = 90.0
 
 @commands.command()
 def install(name: NameArgument) -> None:
-    """Install a service into an environment of its own, apart from Dragoman's."""
+    """Install a service into an environment of its own."""
     client = connect()
     shown = client.post(f"/admin/services/{name}/install")
     note(f"{shown['title']} is being installed; this can take some minutes.")
@@ -59,7 +59,7 @@ def start(
         str, typer.Option(help="Version of the terms that you have read and agree to.")
     ] = "",
 ) -> None:
-    """Turn a service on, and leave it on; what it means is shown and agreed to first."""
+    """Turn a service on, after what it means is agreed to."""
     client = connect()
     shown = client.get(f"/admin/services/{name}")
     if not agree and not shown["agreed"]:
