@@ -83,7 +83,10 @@ def order(
     name: AccountName,
     place: Annotated[int, typer.Argument(metavar="PLACE", help="A whole number; 0 is first.")],
 ) -> None:
-    """Give an account its place after the primary one; lower comes first."""
+    """Give an account its place after the primary one.
+
+    Lower comes first.
+    """
     _change(name, "order", f"{{id}} has place {place} now.", {"order": place})
 
 
@@ -108,7 +111,7 @@ def agree(
         str, typer.Option("--agree", metavar="DATE", help="Agree to the text of this date.")
     ] = "",
 ) -> None:
-    """Read the terms that a provider asks to be agreed to, and agree to them."""
+    """Read the terms of an account's provider, and agree."""
     client, account = _find(name)
     services = client.get("/admin/accounts")["providers"]
     if not any(one["id"] == account["provider"] and one["consent"] for one in services):

@@ -194,7 +194,10 @@ def edit(
     alias: _Alias = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a key: each option replaces what it had; the word none takes it away."""
+    """Change a key: each option replaces what it had.
+
+    The word none takes it away.
+    """
     body = _terms(provider, model, account, limit, default_model, alias)
     if expires is not None:
         body["expires_at"] = None if expires == _NONE else _ends(expires, time.time())
@@ -224,7 +227,10 @@ def rotate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a key a new secret and print it, this once; all else of it stays."""
+    """Give a key a new secret, and print it this once.
+
+    All else of it stays.
+    """
     _keep_out(name)
     keep_s = 0 if keep is None else parse_time(keep)
     if keep_s is None:
