@@ -26,7 +26,7 @@ COMMANDS = (
     "shell-integration",
 )
 GROUPS = {
-    "accounts": ("pause", "resume", "primary", "refresh", "rename"),
+    "accounts": ("pause", "resume", "order", "agree", "primary", "refresh", "rename"),
     "config": ("init", "check", "path", "edit", "reload", "schema", "import"),
     "keys": ("create", "list", "revoke"),
     "services": ("install", "start", "stop", "status", "logs"),
