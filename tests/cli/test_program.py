@@ -28,7 +28,7 @@ COMMANDS = (
 GROUPS = {
     "accounts": ("pause", "resume", "order", "agree", "primary", "refresh", "rename"),
     "config": ("init", "check", "path", "edit", "reload", "schema", "import"),
-    "keys": ("create", "list", "revoke"),
+    "keys": ("create", "list", "edit", "rename", "rotate", "revoke"),
     "services": ("install", "start", "stop", "status", "logs"),
 }
 EVERY = (
