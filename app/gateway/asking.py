@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+
+import msgspec
 
 from app.accounts.account import Account
 from app.canonical.parts import DialectName
 from app.dialects.base import Peek
+from app.dialects.opening import opening
 from app.gateway.call import Call
 from app.gateway.resources import Resources
 from app.http import Headers, HttpRequest
 from app.providers.base import join_url
 from app.providers.shaping import Asked, Operation, Shaped
 
-__all__ = ["Prepared", "conversation_of", "prepare", "session_key"]
+__all__ = ["Prepared", "conversation_of", "prepare", "session_key", "session_of"]
 
 _SESSION_FIELDS = (
     "x-claude-code-session-id",
@@ -121,6 +125,14 @@ def conversation_of(call: Call, peek: Peek) -> str:
         fields = {key.lower(): value for key, value in call.headers}
         hint = next((fields[name] for name in _SESSION_FIELDS if fields.get(name)), None)
     return _digest(call.owner, hint) if hint else ""
+
+
+def session_of(call: Call, head: Mapping[str, msgspec.Raw], conversation: str) -> str:
+    """Return what the ledger calls a conversation: its name, else one made of how it begins."""
+    if conversation:
+        return conversation
+    begins = opening(head)
+    return hashlib.sha256(call.owner.encode() + b"\0" + begins).hexdigest()[:48] if begins else ""
 
 
 def session_key(conversation: str, account_id: str) -> str:

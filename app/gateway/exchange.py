@@ -26,7 +26,7 @@ from app.dialects.base import read_head
 from app.dialects.openai_responses_store import previous_id
 from app.errors import AppError, BugError, Retry, TranslationError
 from app.gateway.answers import Answers
-from app.gateway.asking import conversation_of
+from app.gateway.asking import conversation_of, session_of
 from app.gateway.attempt import Attempt, Served
 from app.gateway.call import Call, ClientGone, Outcome, Sink, since_ms
 from app.gateway.count import count
@@ -131,8 +131,8 @@ class Gateway(Resources):
             for scope in call.scopes:
                 call.raw, head = self.memory.join(scope, call.raw, head)
         outcome.model, outcome.stream = peek.model, peek.stream
-        outcome.session = conversation_of(call, peek)
-        work = Work(call, peek, head, outcome.session)
+        work = Work(call, peek, head, conversation_of(call, peek))
+        outcome.session = session_of(call, head, work.conversation)
         await route(self, work, follows if "previous_response_id" in head else None, outcome)
         if peek.operation == "count_tokens":
             await count(self, work, sink, outcome)

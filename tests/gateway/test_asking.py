@@ -404,3 +404,17 @@ async def test_a_conversation_keeps_an_account_that_is_low_but_not_one_that_is_s
     assert await served_by(desk, prompt_cache_key="k") == "one"
     left["server/one"] = 0.0
     assert await served_by(desk, prompt_cache_key="k") == "two"
+
+
+async def test_the_ledger_knows_a_conversation_without_a_name_by_how_it_begins():
+    desk = Desk(account(CHAT, "one", ["m"]))
+    desk.answers(*[Answered(200, JSON, chat_whole())] * 4)
+    first = ask_body("openai_chat", "m")
+    more = [{"role": "assistant", "content": "a"}, {"role": "user", "content": "and now?"}]
+    await desk.ask(first)
+    await desk.ask(first | {"messages": [*first["messages"], *more]})
+    await desk.ask(first, owner="somebody else")
+    await desk.ask(ask_body("openai_chat", "m", text="another question"))
+    one, again, other, new = (outcome.session for outcome in desk.outcomes)
+    assert one == again != ""
+    assert len({one, other, new}) == 3
