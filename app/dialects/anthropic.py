@@ -18,9 +18,9 @@ from app.canonical.request import ChatRequest
 from app.canonical.response import ChatResponse
 from app.canonical.usage import Usage
 from app.dialects.anthropic_answer import (
+    count_usage,
     decode_response,
     decode_stop,
-    decode_usage,
     encode_response,
     read_ending,
 )
@@ -214,7 +214,7 @@ def _usage(holder: JsonObject) -> Usage | None:
     if not isinstance(raw, dict):
         return None
     try:
-        return decode_usage(raw)[0]
+        return count_usage(raw)
     except RequestError:
         return None  # the stream goes to the client as it is; only the ledger lacks the counts
 

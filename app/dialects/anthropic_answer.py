@@ -10,7 +10,7 @@ Source: ``anthropic.types.Message`` of the official Python SDK 2.12 (read 2026-1
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 import msgspec
@@ -53,6 +53,7 @@ __all__ = [
     "answer_id",
     "call_fields",
     "call_seal",
+    "count_usage",
     "decode_response",
     "decode_stop",
     "decode_usage",
@@ -80,8 +81,35 @@ _USAGE_KEYS = frozenset(
         "cache_read_input_tokens",
     }
 )
-_CACHE_KEYS = frozenset({"ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"})
-_DETAIL_KEYS = frozenset({"thinking_tokens"})
+_NESTED_KEYS = {
+    "cache_creation": {"ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"},
+    "output_tokens_details": {"thinking_tokens"},
+}
+"""Objects within ``usage`` of which nothing is left over when they hold just these keys."""
+
+
+def count_usage(raw: JsonObject, path: str = "usage") -> Usage:
+    """Return the counts.
+
+    Raises:
+        RequestError: a count is no whole number.
+    """
+    write = opt_count(raw, "cache_creation_input_tokens", path)
+    write_1h = reasoning = None
+    if (by_life := opt_object(raw, "cache_creation", path)) is not None:
+        write_1h = opt_count(by_life, "ephemeral_1h_input_tokens", path)
+        if write is None:
+            write = (opt_count(by_life, "ephemeral_5m_input_tokens", path) or 0) + (write_1h or 0)
+    if (details := opt_object(raw, "output_tokens_details", path)) is not None:
+        reasoning = opt_count(details, "thinking_tokens", path)
+    return Usage(
+        opt_count(raw, "input_tokens", path) or 0,
+        opt_count(raw, "cache_read_input_tokens", path) or 0,
+        write or 0,
+        opt_count(raw, "output_tokens", path) or 0,
+        reasoning,
+        write_1h,
+    )
 
 
 def decode_usage(raw: JsonObject, path: str = "usage") -> tuple[Usage, JsonObject]:
@@ -90,34 +118,12 @@ def decode_usage(raw: JsonObject, path: str = "usage") -> tuple[Usage, JsonObjec
     Raises:
         RequestError: a count is no whole number.
     """
-
-    def count(body: Mapping[str, Json], key: str) -> int | None:
-        return opt_count(body, key, path)
-
+    usage = count_usage(raw, path)
     rest = rest_of(raw, _USAGE_KEYS)
-    write = count(raw, "cache_creation_input_tokens")
-    write_1h: int | None = None
-    by_life = opt_object(raw, "cache_creation", path)
-    if by_life is not None:
-        write_1h = count(by_life, "ephemeral_1h_input_tokens")
-        if write is None:
-            write = (count(by_life, "ephemeral_5m_input_tokens") or 0) + (write_1h or 0)
-        if by_life.keys() == _CACHE_KEYS:
-            del rest["cache_creation"]
-    details = opt_object(raw, "output_tokens_details", path)
-    reasoning: int | None = None
-    if details is not None:
-        reasoning = count(details, "thinking_tokens")
-        if details.keys() == _DETAIL_KEYS:
-            del rest["output_tokens_details"]
-    usage = Usage(
-        input=count(raw, "input_tokens") or 0,
-        cache_read=count(raw, "cache_read_input_tokens") or 0,
-        cache_write=write or 0,
-        output=count(raw, "output_tokens") or 0,
-        reasoning=reasoning,
-        cache_write_1h=write_1h,
-    )
+    for key, known in _NESTED_KEYS.items():
+        nested = rest.get(key)
+        if isinstance(nested, dict) and nested.keys() == known:
+            del rest[key]
     return usage, rest
 
 
@@ -241,7 +247,7 @@ def read_ending(raw: bytes) -> Ending | None:
         if answer.type == "error" or answer.content is _ABSENT:
             return None
         usage = None if answer.usage is _ABSENT else msgspec.json.decode(answer.usage)
-        counts = None if usage is None else decode_usage(need_object(usage, "usage"))[0]
+        counts = None if usage is None else count_usage(need_object(usage, "usage"))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, RequestError):
         return None
     return Ending(counts, decode_stop(answer.stop_reason)[0])

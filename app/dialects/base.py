@@ -112,9 +112,13 @@ class ReplyContext:
     """``Peek.variant`` of the request."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sight:
-    """What one frame of a pass-through stream tells the gateway; nothing is translated."""
+    """What one frame of a pass-through stream tells the gateway; nothing is translated.
+
+    Like events these are made in large numbers, and so, for speed, not frozen, but they are not
+    modified either: some are shared.
+    """
 
     content: bool = False
     """Carries or opens content that a client acts upon: no failover after it."""

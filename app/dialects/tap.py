@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import replace
 
 from app.canonical.failure import Failure, cut_stream
 from app.canonical.response import StopReason
@@ -84,7 +83,8 @@ class Tap:
                 self.content = True
             if self.content or self.terminal:
                 self._parser = None
-                self._keep(chunk)
+                # Without a border the parser may hold the beginning of a further frame.
+                self._keep(chunk if self.terminal or border < 0 else chunk[end:])
                 return
             at = end
 
@@ -168,10 +168,15 @@ def _joined(first: Usage | None, last: Usage) -> Usage:
     """
     if first is None:
         return last
-    if last.prompt == 0:
-        last = replace(
-            last, input=first.input, cache_read=first.cache_read, cache_write=first.cache_write
-        )
-    if last.cache_write_1h is None and last.cache_write == first.cache_write:
-        last = replace(last, cache_write_1h=first.cache_write_1h)
-    return last
+    prompt = first if last.prompt == 0 else last
+    write_1h = last.cache_write_1h
+    if write_1h is None and prompt.cache_write == first.cache_write:
+        write_1h = first.cache_write_1h
+    return Usage(
+        prompt.input,
+        prompt.cache_read,
+        prompt.cache_write,
+        last.output,
+        last.reasoning,
+        write_1h,
+    )

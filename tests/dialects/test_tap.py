@@ -386,3 +386,21 @@ def test_the_first_failure_is_kept():
     tap.feed(b"data: first\n\ndata: second\n\n")
     tap.close()
     assert tap.verdict().message == "first"
+
+
+def test_no_frame_of_a_short_stream_is_looked_at_twice():
+    seen = []
+
+    class Counting:
+        final_names = ()
+
+        def inspect(self, frame):
+            seen.append(frame)
+            return DIALECTS["anthropic"].inspect(frame)
+
+    tap = Tap(Counting())
+    tap.feed(anthropic(*anthropic_text("a"), start_usage={"input_tokens": 3}))
+    tap.close()
+    assert tap.verdict() is None
+    assert tap.usage == Usage(3)
+    assert len(seen) == len(set(seen)) == 7
