@@ -336,9 +336,12 @@ def check_second_start(program: Program, process: subprocess.Popen[bytes]) -> No
     said = program.run()
     if "runs already" not in said:
         raise Failed(f"the second start said: {said}")
-    until(
-        lambda: below(process.pid, processes()) - before, "a window of the first after the second"
-    )
+
+    def window_appeared() -> bool:
+        table = processes()
+        return any("window" in table[pid][1] for pid in below(process.pid, table) - before)
+
+    until(window_appeared, "a window of the first start after the second")
 
 
 def selftest(executable: Path, *, desktop: bool, say: Callable[[str], None] = print) -> None:
