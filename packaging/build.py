@@ -322,7 +322,9 @@ def deb() -> Path:
     result = DIST / f"dragoman_{debian_version(version())}_{architecture()}.deb"
     with step("packing"):
         DIST.mkdir(exist_ok=True)
-        run(["dpkg-deb", "--root-owner-group", "-Zxz", "-z6", "--build", tree, result])
+        unfinished = result.with_suffix(".unfinished")
+        run(["dpkg-deb", "--root-owner-group", "-Zxz", "-z6", "--build", tree, unfinished])
+        unfinished.replace(result)
     if result.stat().st_size > MOST_DEB_BYTES:
         size = contents.size_words(result.stat().st_size)
         raise BuildError(f"{result.name} has {size}; at most 40 MB were decided.")
