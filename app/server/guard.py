@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -44,7 +43,6 @@ __all__ = [
     "cors_headers",
     "digest_of",
     "judge",
-    "scrub_query",
 ]
 
 Kind: TypeAlias = Literal["inference", "open", "control", "relay"]
@@ -415,15 +413,3 @@ def cors_headers(grant: Grant, call: Call) -> tuple[tuple[str, str], ...]:
         found.append(("Access-Control-Allow-Private-Network", "true"))
     found.append(("Access-Control-Max-Age", "600"))
     return tuple(found)
-
-
-_SECRETS = re.compile(r"(?i)([?&](?:key|api_key|auth_token|access_token|token|code|state)=)[^&#]+")
-
-
-def scrub_query(uri: str) -> str:
-    """Hide the values of query fields that hold secrets, for logs and error texts.
-
-    Besides ``key`` and ``auth_token``, which are accepted as credentials, these are the fields of
-    a sign-in callback and the usual misspellings of a key.
-    """
-    return _SECRETS.sub(r"\1***", uri) if "?" in uri else uri
