@@ -19,6 +19,8 @@ program's packages exactly those that are tested. Only the standard library is u
 from __future__ import annotations
 
 import contextlib
+import datetime
+import email.utils
 import gzip
 import hashlib
 import os
@@ -86,7 +88,7 @@ def version() -> str:
 
 
 def commit() -> str:
-    """Return the commit of this checkout; empty outside of one, and marked where files differ."""
+    """Return the commit of this checkout; empty where nothing tells."""
     try:
         found = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
@@ -202,6 +204,40 @@ def copyright_text(licence: str) -> str:
     )
 
 
+def debian_changelog(notes: str) -> str:
+    """Return the notes of this version in the form that Debian's tools read.
+
+    Args:
+        notes: all release notes.
+    """
+    control = (HERE / "linux" / "control").read_text("utf-8")
+    maintainer = next(
+        line.removeprefix("Maintainer: ")
+        for line in control.splitlines()
+        if line.startswith("Maintainer: ")
+    )
+    body = "".join(
+        f"  * {line[2:]}\n" if line.startswith("- ") else f"    {line.strip()}\n"
+        for line in contents.newest_notes(notes, version()).splitlines()
+        if line.strip()
+    )
+    when = email.utils.format_datetime(datetime.datetime.fromtimestamp(built_at(), datetime.UTC))
+    head = f"dragoman ({debian_version(version())}) unstable; urgency=medium"
+    return f"{head}\n\n{body}\n -- {maintainer}  {when}\n"
+
+
+def built_at() -> int:
+    """Return the time of the build in epoch seconds: of the commit, so that it can be repeated."""
+    if stated := os.environ.get("SOURCE_DATE_EPOCH"):
+        return int(stated)
+    command = ["git", "show", "--no-patch", "--format=%ct", "HEAD"]
+    try:
+        found = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return int(time.time())
+    return int(found.stdout)
+
+
 def debian_version(text: str) -> str:
     """Return a version as Debian sorts it: a pre-release comes before its release."""
     return re.sub(r"\.?(a|b|rc|dev)(\d+)$", r"~\1\2", text)
@@ -256,7 +292,8 @@ def lay_out(tree: Path, frozen: Path, pages: Path, icons: Path, licence: str, no
     ):
         _put(tree, f"{share}/{place}", (pages / name).read_bytes())
     _put(tree, f"{share}/doc/dragoman/copyright", copyright_text(licence).encode())
-    _put(tree, f"{share}/doc/dragoman/changelog.gz", _zipped(notes.encode()))
+    _put(tree, f"{share}/doc/dragoman/changelog.gz", _zipped(debian_changelog(notes).encode()))
+    _put(tree, f"{share}/doc/dragoman/NEWS.md.gz", _zipped(notes.encode()))
     overrides = (linux / "lintian-overrides").read_bytes()
     _put(tree, f"{share}/lintian/overrides/dragoman", overrides)
     _settle_modes(tree)

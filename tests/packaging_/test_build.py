@@ -137,6 +137,15 @@ def test_the_entitlements_are_a_property_list_with_reasons():
     assert raw.count(b"<!--") == len(granted)
 
 
+def test_the_changelog_is_in_debians_form(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1763769600")
+    text = build.debian_changelog("## Unreleased\n\n- First\n  thing.\n- Second.\n")
+    lines = text.splitlines()
+    assert re.fullmatch(r"dragoman \(\S+\) unstable; urgency=medium", lines[0])
+    assert lines[1:6] == ["", "  * First", "    thing.", "  * Second.", ""]
+    assert re.fullmatch(r" -- .+ <\S+@\S+>  Sat, 22 Nov 2025 00:00:00 \+0000", lines[6])
+
+
 def test_whatever_builds_images_here_is_used():
     assert build.find_engine({"buildah": "/usr/bin/buildah"}.get)[0] == "buildah"
     assert build.find_engine({"docker": "d", "podman": "p"}.get)[0] == "podman"
@@ -205,7 +214,14 @@ def tree(tmp_path):
         (icons / name).write_bytes(b"picture")
     made = tmp_path / "tree"
     made.mkdir()
-    build.lay_out(made, frozen, pages, icons, "Copyright (c) 2026 A\n\nText.", "# Notes\n")
+    build.lay_out(
+        made,
+        frozen,
+        pages,
+        icons,
+        "Copyright (c) 2026 A\n\nText.",
+        "## Unreleased\n\n- New\n  thing.\n",
+    )
     build.write_control(made)
     return made
 
@@ -221,6 +237,7 @@ def test_the_package_has_everything_in_its_place(tree):
             "usr/lib/systemd/user/dragoman.service",
             "usr/share/applications/dragoman.desktop",
             "usr/share/bash-completion/completions/dragoman",
+            "usr/share/doc/dragoman/NEWS.md.gz",
             "usr/share/doc/dragoman/changelog.gz",
             "usr/share/doc/dragoman/copyright",
             "usr/share/fish/vendor_completions.d/dragoman.fish",
