@@ -73,7 +73,7 @@ def main(folder: Path) -> None:
     )
     for side in SIZES:
         picture(side).save(folder / f"dragoman-{side}.png", optimize=True)
-    large = picture(1024)
+    large = picture(512)
     large.save(folder / "dragoman.ico", sizes=[(side, side) for side in (16, 24, 32, 48, 64, 256)])
     large.save(folder / "dragoman.icns")
 
