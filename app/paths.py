@@ -115,7 +115,7 @@ def asset(name: str) -> Path:
     package = Path(__file__).resolve().parent
     for root in (package / "_assets", package.parent / "assets"):
         path = (root / name).resolve()
-        if not path.is_relative_to(root):
+        if not path.is_relative_to(root.resolve()):  # macOS bundles link their data folders
             raise ValueError(f"{name!r} is not below assets/")
         if path.exists():
             return path

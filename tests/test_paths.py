@@ -91,6 +91,15 @@ def test_shipped_asset_goes_before_one_of_a_checkout(package):
     assert asset("a") == package / "app" / "_assets" / "a"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_asset_is_found_where_a_bundle_links_the_folder(package):
+    inside = package / "Resources" / "_assets"
+    inside.mkdir(parents=True)
+    (inside / "a").touch()
+    (package / "app" / "_assets").symlink_to(inside)
+    assert asset("a") == inside / "a"
+
+
 def test_missing_asset_is_named(package):
     with pytest.raises(FileNotFoundError, match="assets/none"):
         asset("none")
