@@ -42,7 +42,8 @@ export function barChart({ names, parts, show, title }) {
         s("line", { class: "grid", x1: LEFT, x2: width, y1: y(top * step), y2: y(top * step) }),
         s("text", { class: "tick", x: LEFT - 8, y: y(top * step) + 4, "text-anchor": "end" }, show(top * step)));
     }
-    const each = Math.max(1, Math.ceil(names.length / Math.max(1, Math.floor((width - LEFT) / 76))));
+    const longest = Math.max(...names.map((name) => name.length), 1) * 7 + 14;
+    const each = Math.max(1, Math.ceil((names.length * Math.max(76, longest)) / Math.max(1, width - LEFT)));
     names.forEach((name, index) => {
       const x = LEFT + index * wide;
       const bar = s("g", { class: "bar-of" }, s("title", {}, told(name, index)),

@@ -7,6 +7,7 @@ import { count, day, milliseconds, money } from "./format.js";
 
 const RANGES = [["24h", "24 hours"], ["7d", "7 days"], ["30d", "30 days"], ["90d", "90 days"], ["365d", "A year"]];
 const GROUPS = [["model", "model"], ["account", "account"], ["agent", "agent"], ["key", "key"], ["provider", "service"], ["day", "day"]];
+const MOST_BARS = 8;
 const UNNAMED = { agent: "unknown program", key: "without a key", model: "none asked", account: "no account", provider: "no service" };
 const MEASURES = {
   tokens: {
@@ -89,15 +90,22 @@ export function usageSection(app) {
       tile("Paid", money(total.cost_usd)), tile("Worth of plans", money(total.worth_usd)),
       tile("Input from cache", total.cache_hit_rate === null ? "–" : `${Math.round(total.cache_hit_rate * 100)} %`),
       tile("Failed", count(total.failed), total.failed ? "bad" : ""));
-    const one = MEASURES[measure.value];
-    fill(picture, h("figure", { class: "figure" }, h("figcaption", {}, `${one.title} by ${unit}`),
-      barChart({
-        names: time.rows.map((row) => short(row.name, unit)),
-        parts: one.parts.map(([name, kind, of]) => ({ name, kind, values: time.rows.map(of) })),
-        show: one.show,
-        title: `${one.title} by ${unit}; the table below has the numbers`,
-      })));
+    const by = GROUPS.find(([id]) => id === group.value)[1];
+    fill(picture, figure(time.rows, unit, (row) => short(row.name, unit)),
+      group.value !== "day" && groups.rows.length > 1 &&
+        figure(groups.rows.slice(0, MOST_BARS), by, (row) => cut(named(row, group.value))));
     fill(place, table(groups));
+  }
+
+  function figure(rows, by, name) {
+    const one = MEASURES[measure.value];
+    return h("figure", { class: "figure" }, h("figcaption", {}, `${one.title} by ${by}`),
+      barChart({
+        names: rows.map(name),
+        parts: one.parts.map(([part, kind, of]) => ({ name: part, kind, values: rows.map(of) })),
+        show: one.show,
+        title: `${one.title} by ${by}; the table below has the numbers`,
+      }));
   }
 
   function table(report) {
@@ -114,7 +122,7 @@ export function usageSection(app) {
 
   function line(row, by) {
     const cell = (name, ...children) => h("td", { "data-name": name, class: "num" }, ...children);
-    const name = row.label || (by === "day" ? long(row.name) : row.name) || UNNAMED[by] || "none";
+    const name = named(row, by);
     const filter = { model: "model", account: "account", agent: "agent", key: "key", provider: "provider" }[by];
     return h("tr", {},
       h("td", { "data-name": "Name", class: "wide" }, filter && row.name
@@ -157,6 +165,14 @@ function budget(one) {
 
 function tile(name, value, kind = "") {
   return h("div", { class: `tile ${kind}` }, h("dt", {}, name), h("dd", {}, value));
+}
+
+function named(row, by) {
+  return row.label || (by === "day" ? long(row.name) : row.name) || UNNAMED[by] || "none";
+}
+
+function cut(name) {
+  return name.length > 22 ? `${name.slice(0, 21)}…` : name;
 }
 
 function moment(name) {

@@ -140,6 +140,7 @@ async def test_usage_is_grouped_measured_and_exported(chromium, tmp_path):
                 "s.dispatchEvent(new Event('change')); return 1"
             )
             await page.see(row)
+            await page.see(f"Tokens by {group}")
         for measure, title in (
             ("cost", "Cost by day"),
             ("first", "Time to first word, median by day"),

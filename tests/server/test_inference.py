@@ -476,7 +476,7 @@ async def test_signs_of_life_without_content_end_at_the_deadline(tmp_path, diale
             await writer.drain()
             await asyncio.sleep(0.01)
 
-    more = "upstream: {first_byte_timeout_s: 0.1, idle_timeout_s: 0.1}\n"
+    more = "upstream: {first_byte_timeout_s: 1, idle_timeout_s: 1}\n"
     async with Upstream(answer) as up, running(tmp_path, up.settings(more=more)) as server:
         body = SAY | {"model": "m", "stream": True, "max_tokens": 5}
         reply = await server.post(PATHS[dialect], body)
