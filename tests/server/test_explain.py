@@ -186,7 +186,9 @@ async def test_a_rule_about_thinking_is_explained():
     trace = await explain_call(desk(), {"model": "gpt-5-x", "tokens": 1, "thinking": True})
     assert trace["rule"] == "thinks"
     assert [c["account"] for c in trace["candidates"]] == ["openai/work"]
-    assert list(trace["left_out"]) == [{"account": "anthropic/a", "why": "thinks wants openai alone"}]
+    assert list(trace["left_out"]) == [
+        {"account": "anthropic/a", "why": "thinks wants openai alone"}
+    ]
 
 
 # Over a socket.
