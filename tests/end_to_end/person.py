@@ -49,7 +49,13 @@ class Watched(window.Window):
         )
         bar = gtk._app.get_menubar()
         menu = bar.get_item_attribute_value(0, "label", None).unpack() if bar else ""
-        seen = {"url": url, "title": view.window.get_title(), "menu": menu, "text": text, "pid": os.getpid()}
+        seen = {
+            "url": url,
+            "title": view.window.get_title(),
+            "menu": menu,
+            "text": text,
+            "pid": os.getpid(),
+        }
         if seen != self.seen:
             self.seen = seen
             with open(FOLDER / "seen.jsonl", "a") as file:
