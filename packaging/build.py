@@ -29,6 +29,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
 import venv
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -216,10 +217,12 @@ def debian_changelog(notes: str) -> str:
         for line in control.splitlines()
         if line.startswith("Maintainer: ")
     )
+    said = re.split(r"^- ", contents.newest_notes(notes, version()), flags=re.MULTILINE)
     body = "".join(
-        f"  * {line[2:]}\n" if line.startswith("- ") else f"    {line.strip()}\n"
-        for line in contents.newest_notes(notes, version()).splitlines()
-        if line.strip()
+        textwrap.fill(" ".join(one.split()), 78, initial_indent="  * ", subsequent_indent="    ")
+        + "\n"
+        for one in said
+        if one.strip()
     )
     when = email.utils.format_datetime(datetime.datetime.fromtimestamp(built_at(), datetime.UTC))
     head = f"dragoman ({debian_version(version())}) unstable; urgency=medium"

@@ -139,10 +139,13 @@ def test_the_entitlements_are_a_property_list_with_reasons():
 
 def test_the_changelog_is_in_debians_form(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1763769600")
-    text = build.debian_changelog("## Unreleased\n\n- First\n  thing.\n- Second.\n")
+    long = "word " * 20
+    text = build.debian_changelog(f"## Unreleased\n\n- First\n  {long}thing.\n- Second.\n")
     lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
     assert re.fullmatch(r"dragoman \(\S+\) unstable; urgency=medium", lines[0])
-    assert lines[1:6] == ["", "  * First", "    thing.", "  * Second.", ""]
+    assert lines[1:3] == ["", f"  * First {'word ' * 13}word"]
+    assert lines[3:6] == [f"    {'word ' * 6}thing.", "  * Second.", ""]
     assert re.fullmatch(r" -- .+ <\S+@\S+>  Sat, 22 Nov 2025 00:00:00 \+0000", lines[6])
 
 
