@@ -399,15 +399,21 @@ def find_engine(which: Callable[[str], str | None] = shutil.which) -> list[str]:
     Raises:
         BuildError: nothing does.
     """
-    for name, words in (("podman", ["build"]), ("buildah", ["build"]), ("docker", ["build"])):
+    # The OCI form of an image has no health check, and these two would leave it out.
+    docker_form = ["build", "--format", "docker"]
+    for name, words in (("podman", docker_form), ("buildah", docker_form), ("docker", ["build"])):
         if which(name):
             return [name, *words]
     raise BuildError("an image needs podman, buildah or docker.")
 
 
 def image() -> Path:
-    """Build the image for servers, and save it as an archive."""
+    """Build the image for servers, and save it as an archive.
+
+    ``DRAGOMAN_IMAGE_BASE`` names another image to build on: one with ``python`` and its ``venv``.
+    """
     engine = find_engine()
+    base = os.environ.get("DRAGOMAN_IMAGE_BASE")
     built = wheel()
     name = f"dragoman:{version()}"
     result = DIST / f"dragoman-{version()}-image-{architecture()}.tar"
@@ -418,13 +424,14 @@ def image() -> Path:
                 *("--file", HERE / "Containerfile", "--tag", name),
                 *("--build-arg", f"WHEEL={built.relative_to(ROOT).as_posix()}"),
                 *("--build-arg", f"VERSION={version()}", "--build-arg", f"REVISION={commit()}"),
+                *(["--build-arg", f"PYTHON={base}"] if base else []),
                 ROOT,
             ]
         )
     with step("saving it"):
         result.unlink(missing_ok=True)
         if engine[0] == "buildah":
-            run(["buildah", "push", name, f"oci-archive:{result}"])
+            run(["buildah", "push", name, f"docker-archive:{result}:{name}"])
         else:
             run([engine[0], "save", "--output", result, name])
     return result
