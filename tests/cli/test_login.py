@@ -2,6 +2,7 @@ import io
 import os
 import pty
 import sys
+import signal
 import threading
 import tty
 
@@ -283,7 +284,16 @@ def test_other_person_is_refused_where_nobody_can_say_yes(dragoman, fake):
 # The rest
 
 
-def test_interrupt_cancels(dragoman, fake, monkeypatch):
+@pytest.fixture
+def interruptible():
+    """Let Ctrl+C work: a run in the background of a shell inherits that it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_interrupt_cancels(dragoman, fake):
     fake.answers[START] = (201, BEGUN)
     fake.answers[COMPLETE] = BEGUN | {"state": "cancelled"}
 
