@@ -416,7 +416,7 @@ def image() -> Path:
     base = os.environ.get("DRAGOMAN_IMAGE_BASE")
     built = wheel()
     name = f"dragoman:{version()}"
-    result = DIST / f"dragoman-{version()}-image-{architecture()}.tar"
+    result = DIST / f"dragoman-{version()}-image-{architecture()}.tar.gz"
     with step("building the image"):
         run(
             [
@@ -428,12 +428,17 @@ def image() -> Path:
                 ROOT,
             ]
         )
+    archive = BUILD / "image.tar"
     with step("saving it"):
-        result.unlink(missing_ok=True)
+        archive.unlink(missing_ok=True)
         if engine[0] == "buildah":
-            run(["buildah", "push", name, f"docker-archive:{result}:{name}"])
+            run(["buildah", "push", name, f"docker-archive:{archive}:{name}"])
         else:
-            run([engine[0], "save", "--output", result, name])
+            run([engine[0], "save", "--output", archive, name])
+    with step("compressing it"):
+        with archive.open("rb") as source, gzip.GzipFile(result, "wb", 6, mtime=0) as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        archive.unlink()
     return result
 
 

@@ -198,6 +198,25 @@ def test_the_wheel_runs_elsewhere_without_a_desktops_packages(tmp_path):
     assert "selftest passed" in run(*selftest, cwd=tmp_path, env=plain)
 
 
+# Image
+
+
+@needs("buildah")
+@pytest.mark.skipif(
+    not os.environ.get("DRAGOMAN_IMAGE_BASE"),
+    reason="names an image with Python to build on, since none is fetched here",
+)
+def test_the_image_is_for_nobody_and_has_a_health_check():
+    assert built("image").name.endswith(".tar.gz")
+    config = json.loads(
+        run("buildah", "inspect", "--type", "image", f"localhost/dragoman:{build.version()}")
+    )["Docker"]["config"]
+    assert config["User"] == "10001:10001"
+    assert config["Volumes"] == {"/data": {}}
+    assert "healthz" in config["Healthcheck"]["Test"][-1]
+    assert (config["Entrypoint"], config["Cmd"]) == (["dragoman"], ["serve"])
+
+
 # Windows, and the workflow
 
 
