@@ -1,8 +1,8 @@
 import io
 import os
 import pty
-import sys
 import signal
+import sys
 import threading
 import tty
 
