@@ -217,7 +217,8 @@ def debian_changelog(notes: str) -> str:
         for line in control.splitlines()
         if line.startswith("Maintainer: ")
     )
-    said = re.split(r"^- ", contents.newest_notes(notes, version()), flags=re.MULTILINE)
+    listed = contents.newest_notes(notes, version()).partition("\n### ")[0]
+    said = re.split(r"^- ", listed, flags=re.MULTILINE)
     body = "".join(
         textwrap.fill(" ".join(one.split()), 78, initial_indent="  * ", subsequent_indent="    ")
         + "\n"

@@ -140,7 +140,9 @@ def test_the_entitlements_are_a_property_list_with_reasons():
 def test_the_changelog_is_in_debians_form(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1763769600")
     long = "word " * 20
-    text = build.debian_changelog(f"## Unreleased\n\n- First\n  {long}thing.\n- Second.\n")
+    text = build.debian_changelog(
+        f"## Unreleased\n\n- First\n  {long}thing.\n- Second.\n\n### Measured\n"
+    )
     lines = text.splitlines()
     assert max(map(len, lines[:-1])) <= 80
     assert re.fullmatch(r"dragoman \(\S+\) unstable; urgency=medium", lines[0])
