@@ -42,6 +42,9 @@ BY_NAME = (
 )
 """Packages of which modules are imported by a name that is made at run time; taken whole."""
 
+BY_NAME_ELSEWHERE = ("webview", "clr_loader", "pythonnet", "winrt", "rubicon")
+"""The same on Windows and macOS: windows, and what notifications are made of there."""
+
 PYSTRAY = {"win32": "pystray._win32", "darwin": "pystray._darwin"}
 """The tray of a system; ``pystray._dummy`` is the base of our own one on Linux."""
 
