@@ -193,6 +193,7 @@ class World:
             ]
         proxy = f"http://user:{canary('proxy')}@127.0.0.1:{self.service.port}"
         lines += [f"upstream: {{proxy: '{proxy}'}}", "logging: {level: debug}"]
+        lines += ["models: {retry: {attempts: 1}}"]  # each secret once is enough
         self.paths.config.mkdir(parents=True)
         self.paths.config_file.write_text("\n".join(lines) + "\n")
         self.paths.config_file.chmod(0o600)
