@@ -20,7 +20,7 @@ __all__ = ["SIZES", "main", "render_svg"]
 SIZES = (16, 22, 24, 32, 48, 64, 128, 256, 512)
 """Sides in pixels, as the hicolor theme has them."""
 
-_GROUND = "#2f5fd0"
+_GROUND = "#1f7a5a"
 _PAPER = "#f7f9fc"
 _SVG = "{http://www.w3.org/2000/svg}"
 
