@@ -16,7 +16,9 @@ import tornado.ioloop
 
 # The same examples each time, and no time limit: a run says something of the change it tests and
 # not of its luck. `--hypothesis-profile default` looks further.
-hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile(
+    "steady", derandomize=True, deadline=None, database=None, max_examples=40
+)
 hypothesis.settings.load_profile("steady")
 
 pytest_plugins = ["pytest_tornado.plugin"]

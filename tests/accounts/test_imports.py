@@ -438,7 +438,7 @@ def encodable(value):
         return b"{}"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(likely.map(encodable) | st.binary(max_size=60), st.sampled_from(PARSERS))
 def test_no_content_crashes_a_parser(content, parser):
     try:

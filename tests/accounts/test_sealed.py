@@ -140,7 +140,7 @@ def test_names_that_are_not_ours_are_told(stem):
     assert account_in(stem) is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.text(min_size=1, max_size=20), st.text(max_size=30))
 def test_no_two_ids_share_a_name(provider, label):
     account = f"{provider.replace('/', '')}/{label}"

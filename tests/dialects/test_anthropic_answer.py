@@ -227,7 +227,7 @@ def test_equal_call_ids_of_an_answer_are_told_apart():
     assert [part.id for part in decode({"content": [call, call]}).parts] == ["a", "a_2"]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(case=st.sampled_from(ANSWERS), data=st.data())
 def test_damaged_answers_raise_nothing_but_upstream_errors(case, data):
     body = whole(case)

@@ -192,7 +192,7 @@ def test_bodies_that_are_no_error_objects():
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     status=st.integers(100, 999),
     body=st.one_of(

@@ -200,7 +200,7 @@ JUNK = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), case=st.sampled_from(REQUESTS), junk=JUNK)
 def test_damaged_requests_raise_nothing_but_request_errors(data, case, junk):
     body = load(case)

@@ -290,7 +290,7 @@ def _damage(data, seed):
     return bytes(body)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(case=st.sampled_from(ANSWERS), seed=st.integers(0, 2**32))
 def test_damaged_streams_end_in_order(case, seed):
     data = _damage(raw(case), seed)

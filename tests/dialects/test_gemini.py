@@ -245,7 +245,7 @@ def mutated(draw, file):
 
 
 # Every example walks a whole body; the count keeps the run short on a small machine.
-hostile = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+hostile = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @hostile

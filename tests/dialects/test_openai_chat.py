@@ -482,7 +482,7 @@ def mutate(value, draw, depth=0):
     return [*value[:index], mutate(value[index], draw, depth + 1), *value[index + 1 :]]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data(), st.sampled_from(with_file("request.json")))
 def test_hostile_requests_raise_request_errors_only(data, name):
     body = mutate(load(name, "request.json"), data.draw)
@@ -499,7 +499,7 @@ def test_hostile_requests_raise_request_errors_only(data, name):
         return  # the one error that a hostile body may raise; any other fails the test
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data(), st.sampled_from(with_file("response.json")))
 def test_hostile_answers_raise_upstream_errors_only(data, name):
     body = mutate(load(name, "response.json"), data.draw)
@@ -512,7 +512,7 @@ def test_hostile_answers_raise_upstream_errors_only(data, name):
     msgspec.json.encode(OPENAI_CHAT.encode_response(response, reply()).body)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data(), st.sampled_from(with_file("stream.sse")))
 def test_hostile_streams_keep_the_grammar(data, name):
     parser = SseParser()

@@ -182,7 +182,7 @@ def test_missing_page_is_the_services_fault():
     assert (failure.scope, failure.retry) == ("service", Retry.NEXT_ACCOUNT)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.binary(max_size=60), st.integers(300, 700))
 def test_no_body_raises(body, status):
     assert decode_openai_failure(status, (), body).message
@@ -190,7 +190,7 @@ def test_no_body_raises(body, status):
     assert decode_openai_failure(status, (), wrapped).message
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["message", "type", "code", "param", "resets_at", "details", "status"]),

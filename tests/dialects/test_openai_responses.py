@@ -269,7 +269,7 @@ def mutated(data, body):
     return put(body, path, data.draw(JUNK), data.draw(st.booleans()))
 
 
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @FUZZ

@@ -451,4 +451,4 @@ def test_two_thousand_deltas_arrive(client):
     text = " ".join(str(number) for number in range(2000))
     deltas = client.deltas(directive(text=json.dumps(text), n=2000))
     assert "".join(deltas) == text
-    assert len(deltas) > 100
+    assert len(deltas) > 10  # pieces that come in one read go on as one

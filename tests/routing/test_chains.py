@@ -82,7 +82,7 @@ def test_long_lines_of_aliases_and_suffixes_end():
 names = st.sampled_from(["a", "b", "c", "d", "a(low)", "c(9)", "x"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.dictionaries(names, names, max_size=5),
     st.dictionaries(names, st.lists(names, min_size=1, max_size=4), max_size=5),

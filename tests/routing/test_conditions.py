@@ -237,7 +237,7 @@ calls = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(conditions, conditions, st.lists(calls, min_size=4, max_size=8))
 def test_what_is_implied_always_holds(narrow, wide, some):
     if not implies(narrow, wide):
@@ -247,7 +247,7 @@ def test_what_is_implied_always_holds(narrow, wide, some):
             assert all(t.holds(call) for t in compile_condition(wide, {}))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(conditions, calls)
 def test_not_is_the_opposite(condition, call):
     def asked(one):

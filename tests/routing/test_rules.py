@@ -305,7 +305,7 @@ actions = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(st.tuples(conditions, actions), max_size=6),
     st.sampled_from(["a", "ab", "b", ""]),

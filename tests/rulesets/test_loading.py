@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from app.configtext import load
 from app.providers import PROVIDERS
 from app.routing.checks import Known, known_of
+from app.routing.retry import RetryPolicy
 from app.routing.rules import NO_RULES
 from app.rulesets.loading import load_routing, load_rules
 from tests.routing.accounts import account, catalog
@@ -69,7 +72,8 @@ def test_custom_rules_are_compiled_in():
 @pytest.mark.parametrize("text", ["", "models: {}\n"])
 def test_no_rules_are_no_trouble(text):
     found = load_rules(load(text, "f", {}).models, Known(), {}, text=text, file="f")
-    assert (found.problems, found.doubts, found.rules) == ((), (), NO_RULES)
+    assert (found.problems, found.doubts) == ((), ())
+    assert found.rules == replace(NO_RULES, retry=RetryPolicy(attempts=2))
 
 
 # Everything at once, with extensions.

@@ -316,7 +316,7 @@ async def test_a_page_that_answers_whole_still_makes_a_stream(tmp_path):
 
 async def test_an_http_error_keeps_status_and_words(tmp_path):
     async with relayed(tmp_path) as server, page(server):
-        reply = await server.post(ASK, gemini("FAKE:error=429:retry=7;"))
+        reply = await server.post(ASK, gemini("FAKE:error=429:retry=30;"))
         assert reply.status == 429
         assert reply.json["error"]["status"] == "RESOURCE_EXHAUSTED"
 
