@@ -17,7 +17,7 @@ import tornado.ioloop
 # The same examples each time, and no time limit: a run says something of the change it tests and
 # not of its luck. `--hypothesis-profile default` looks further.
 hypothesis.settings.register_profile(
-    "steady", derandomize=True, deadline=None, database=None, max_examples=40
+    "steady", derandomize=True, deadline=None, database=None, max_examples=25
 )
 hypothesis.settings.load_profile("steady")
 

@@ -29,7 +29,7 @@ BROKEN = {
 }
 HUGE = {
     "jsonc": "{\n"
-    + "".join(f'  "key{n}": {{"a": [{n}, "x"]}}, // {n}\n' for n in range(400))
+    + "".join(f'  "key{n}": {{"a": [{n}, "x"]}}, // {n}\n' for n in range(120))
     + '  "end": 0\n}\n',
     "toml": "".join(f"[t{n}]\na = {n} # {n}\n" for n in range(300)),
     "yaml": "".join(f"key{n}:\n  a: {n} # {n}\n" for n in range(300)),
@@ -63,7 +63,7 @@ def text_of(name, kind, texts, listed):
     if name == "llm" and kind == "yaml":
         return listed
     if kind == "jsonc" and name in ("claude", "gemini"):
-        huge = "{\n" + "".join(f'  "key{n}": {{"a": [{n}, "x"]}},\n' for n in range(400))
+        huge = "{\n" + "".join(f'  "key{n}": {{"a": [{n}, "x"]}},\n' for n in range(120))
         return PLAIN if texts is COMMENTED else huge + '  "end": 0\n}\n'
     return texts[kind]
 
