@@ -37,7 +37,7 @@ from tests.end_to_end.tray import Desk, menu_with, until
 RESULTS = Path(__file__).with_name("RESULTS.md")
 TITLE = "\n## The tray\n"
 PACED = Scenario("paced200", 200, 200, deltas=100, gap_ms=50, ramp_us=2000, seconds=30)
-FAST = Scenario("fast200", 200, 1200, deltas=400, ramp_us=1000, seconds=30)
+FAST = Scenario("fast200", 200, 3000, deltas=400, ramp_us=1000, seconds=30)
 STARTS = 5
 IDLE_S = 60.0
 
