@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
@@ -22,17 +21,26 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    PlainValidator,
 )
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
 
 from app import configrules
 from app.configkept import Cache, Traces
 from app.configledger import Ledger, Price
 from app.configrules import MoveReason, MoveReasons, Strategy
+from app.configsecret import REFERENCE, SecretRef
+from app.configvalues import (
+    DatabaseUrl,
+    HeaderMap,
+    Host,
+    HostHeader,
+    ModelNames,
+    Origin,
+    Proxy,
+    Regex,
+    Seconds,
+    Text,
+    Url,
+)
 
 __all__ = [
     "BUILT_IN_PROVIDERS",
@@ -76,185 +84,7 @@ BUILT_IN_PROVIDERS = (
 
 DIALECTS = ("openai_chat", "openai_responses", "anthropic", "gemini")
 
-REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-"""A reference to an environment variable."""
-
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SECRET_HEADER = re.compile(r"authorization|cookie|key|token|secret|password", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class SecretRef:
-    """A secret of the settings: a literal, a ``${NAME}`` reference, or text around references.
-
-    The value leaves this object through ``resolve`` alone. ``str``, ``repr``, model dumps and JSON
-    show the references by name and ``***`` for everything literal.
-    """
-
-    _text: str
-
-    def __post_init__(self) -> None:
-        if not self._text.strip():
-            raise ValueError("expected a value, or null for none")
-        if "${" in REFERENCE.sub("", self._text):
-            raise ValueError("expected a reference of the form ${NAME}")
-        if _CONTROL.search(self._text):
-            raise ValueError("expected one line without control characters")
-
-    def resolve(self, env: Mapping[str, str]) -> str | None:
-        """Return the secret, or None while a variable it refers to is unset or empty."""
-        if self.missing(env):
-            return None
-        return REFERENCE.sub(lambda match: env[match[1]].strip(), self._text).strip()
-
-    def missing(self, env: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the names of the variables that are referred to and unset or empty."""
-        return tuple(name for name in self.variables if not env.get(name, "").strip())
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """Names of the variables that are referred to, in order."""
-        return tuple(dict.fromkeys(REFERENCE.findall(self._text)))
-
-    @property
-    def literal(self) -> bool:
-        """True when the secret itself stands in the file."""
-        return not self.variables
-
-    def __str__(self) -> str:
-        parts = REFERENCE.split(self._text)  # literal, name, literal, name, …, literal
-        return "".join(
-            f"${{{part}}}" if i % 2 else "***" for i, part in enumerate(parts) if i % 2 or part
-        )
-
-    def __repr__(self) -> str:
-        return f"SecretRef({str(self)!r})"
-
-    @classmethod
-    def _validate(cls, value: object) -> SecretRef:
-        if isinstance(value, SecretRef):
-            return value
-        if not isinstance(value, str):
-            raise ValueError("expected text; put the value in quotes")
-        return cls(value)
-
-    @classmethod
-    def __get_pydantic_core_schema__(
-        cls, _source: Any, _handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls._validate, serialization=core_schema.plain_serializer_function_ser_schema(str)
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"type": "string", "minLength": 1}
-
-
-def _check_url(value: str) -> str:
-    """Accept an absolute http(s) URL; return it without a slash at its end."""
-    try:
-        url = urlsplit(value)
-        port_is_valid = url.port is None or url.port > 0
-    except ValueError:
-        raise ValueError("expected a URL such as https://api.example.com/v1") from None
-    if url.scheme not in ("https", "http") or not url.hostname or not port_is_valid:
-        raise ValueError("expected a URL such as https://api.example.com/v1")
-    if url.username is not None or url.password is not None:
-        raise ValueError("expected a URL without user name and password; use api_key or headers")
-    if url.query or url.fragment or "?" in value or "#" in value:
-        raise ValueError("expected a URL without query and fragment")
-    if _CONTROL.search(value) or " " in value:
-        raise ValueError("expected a URL without spaces")
-    return value.rstrip("/")
-
-
-def _check_proxy(value: SecretRef) -> SecretRef:
-    literal = value.resolve({})
-    if literal is not None:
-        _check_scheme(literal, ("http", "https", "socks5", "socks5h"), "http://127.0.0.1:3128")
-    return value
-
-
-def _check_database_url(value: SecretRef) -> SecretRef:
-    literal = value.resolve({})
-    if literal is not None and not literal.startswith(("postgresql+psycopg://", "sqlite:///")):
-        raise ValueError("expected postgresql+psycopg://user:password@host/name, or null")
-    return value
-
-
-def _check_scheme(value: str, schemes: tuple[str, ...], example: str) -> None:
-    try:
-        url = urlsplit(value)
-        valid = url.scheme in schemes and bool(url.hostname) and (url.port or 1) > 0
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ValueError(f"expected a URL such as {example} ({', '.join(schemes)})")
-
-
-def _check_host(value: str) -> str:
-    if value != "loopback" and not re.fullmatch(r"[A-Za-z0-9.:_-]+", value):
-        raise ValueError("expected loopback, an address such as 0.0.0.0, or a host name")
-    return value
-
-
-def _check_host_header(value: str) -> str:
-    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?", value):
-        raise ValueError("expected a host name, with :port where it is not ours")
-    return value.lower()
-
-
-def _check_origin(value: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+", value):
-        raise ValueError("expected an origin such as https://app.example.com, without a path")
-    return value
-
-
-def _check_regex(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"expected a regular expression: {error}") from None
-    return value
-
-
-def _check_header_name(value: str) -> str:
-    if not _HEADER_NAME.fullmatch(value):
-        raise ValueError("expected the name of a header field")
-    return value
-
-
-ModelNames: TypeAlias = Literal["discover"] | Mapping[str, str]
-"""``discover``, or public name → the service's own name."""
-
-
-def _parse_model_names(value: object) -> ModelNames:
-    if value == "discover":
-        return "discover"
-    match value:
-        case list() | tuple() if all(isinstance(name, str) and name for name in value):
-            return {name: name for name in value}
-        case dict() if all(isinstance(v, str) and v for v in value.values()):
-            return dict(value)
-    raise ValueError("expected discover, a list of names, or a mapping of public to service names")
-
-
-_ModelNames: TypeAlias = Annotated[
-    ModelNames,
-    PlainValidator(
-        _parse_model_names,
-        json_schema_input_type=Literal["discover"] | list[str] | dict[str, str],
-    ),
-]
-_Text: TypeAlias = Annotated[str, Field(min_length=1)]
-_Seconds: TypeAlias = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-_Url: TypeAlias = Annotated[str, AfterValidator(_check_url)]
-_Proxy: TypeAlias = Annotated[SecretRef, AfterValidator(_check_proxy)]
-_HeaderMap: TypeAlias = Mapping[Annotated[str, AfterValidator(_check_header_name)], SecretRef]
 
 
 def _null_is_empty(value: object) -> object:
@@ -276,7 +106,7 @@ class Server(_Section):
     """Where the proxy listens."""
 
     # Other machines cannot reach loopback; opening up is a decision of the user.
-    host: Annotated[str, AfterValidator(_check_host)] = Field(
+    host: Host = Field(
         default="loopback",
         description="loopback (127.0.0.1 and ::1), or an address; any other than loopback "
         "needs keys",
@@ -294,11 +124,11 @@ class Access(_Section):
         description="same_user: programs of this user need no key; never: all do",
     )
     # Any name that is not ours may be a DNS rebinding attack.
-    hosts: tuple[Annotated[str, AfterValidator(_check_host_header)], ...] = Field(
+    hosts: tuple[HostHeader, ...] = Field(
         default=(), description="host names beside loopback that callers may use"
     )
     # Web pages may not spend the user's quota.
-    origins: tuple[Annotated[str, AfterValidator(_check_origin)], ...] = Field(
+    origins: tuple[Origin, ...] = Field(
         default=(), description="web origins that may call, with a key"
     )
 
@@ -324,9 +154,9 @@ class CredentialCommand(_Section):
     # A shell expands what nobody meant to be expanded.
     shell: bool = Field(default=False, description="true gives the one item to the shell")
     # Password managers ask for a fingerprint.
-    timeout_s: _Seconds = Field(default=30.0, description="how long it may take")
+    timeout_s: Seconds = Field(default=30.0, description="how long it may take")
     # A key that is not asked for again would outlive its removal from the password manager.
-    lifetime_s: _Seconds = Field(
+    lifetime_s: Seconds = Field(
         default=900.0, description="how long what it printed is used, when it prints no expiry"
     )
 
@@ -362,13 +192,13 @@ class Account(_Section):
         default=None, description="a program that prints the key; in place of api_key"
     )
     # The service's own address, or the provider's entry.
-    base_url: _Url | None = Field(
+    base_url: Url | None = Field(
         default=None, description="address of the service, with or without /v1"
     )
     # The one of upstream.
-    proxy: _Proxy | None = Field(default=None, description="http, https, socks5 or socks5h URL")
+    proxy: Proxy | None = Field(default=None, description="http, https, socks5 or socks5h URL")
     # Services want no more than the key.
-    headers: _HeaderMap = Field(default={}, description="further header fields")
+    headers: HeaderMap = Field(default={}, description="further header fields")
     # An account that is written down is meant to be used.
     enabled: bool = Field(default=True, description="false keeps the entry and does not use it")
     # A key must not travel unencrypted unless the user says so.
@@ -376,7 +206,7 @@ class Account(_Section):
         default=None, description="true allows http to other machines"
     )
     # The provider's list.
-    models: _ModelNames | None = Field(
+    models: ModelNames | None = Field(
         default=None, description="discover, a list, or {public name: name at the service}"
     )
 
@@ -409,19 +239,19 @@ class Provider(_Section):
         "they are",
     )
     # The service's own address.
-    base_url: _Url | None = Field(
+    base_url: Url | None = Field(
         default=None, description="address of the service, with or without /v1"
     )
     # The one of upstream.
-    proxy: _Proxy | None = Field(default=None, description="http, https, socks5 or socks5h URL")
+    proxy: Proxy | None = Field(default=None, description="http, https, socks5 or socks5h URL")
     # Services want no more than the key.
-    headers: _HeaderMap = Field(default={}, description="further header fields")
+    headers: HeaderMap = Field(default={}, description="further header fields")
     # A provider that is written down is meant to be used.
     enabled: bool = Field(default=True, description="false keeps the entry and does not use it")
     # A key must not travel unencrypted unless the user says so.
     insecure_http: bool = Field(default=False, description="true allows http to other machines")
     # A list written by hand grows old.
-    models: _ModelNames = Field(
+    models: ModelNames = Field(
         default="discover", description="discover, a list, or {public name: name at the service}"
     )
     # Careful for subscriptions, none for keys.
@@ -473,10 +303,8 @@ class Provider(_Section):
 class Pattern(_Section):
     """Which provider serves the models whose name matches."""
 
-    match: Annotated[_Text, AfterValidator(_check_regex)] = Field(
-        ..., description="regular expression, searched in the name"
-    )
-    provider: _Text = Field(..., description="name of a provider")
+    match: Regex = Field(..., description="regular expression, searched in the name")
+    provider: Text = Field(..., description="name of a provider")
     # All patterns count the same until the user orders them.
     priority: int = Field(default=0, description="the highest match wins")
 
@@ -501,8 +329,8 @@ class Models(_Section):
     """Names of models, and which provider serves them."""
 
     # Clients name a model; guessing one would spend money unasked.
-    default: _Text | None = Field(default=None, description="model for requests that name none")
-    aliases: Mapping[str, _Text] = Field(default={}, description="another name: the model meant")
+    default: Text | None = Field(default=None, description="model for requests that name none")
+    aliases: Mapping[str, Text] = Field(default={}, description="another name: the model meant")
     patterns: tuple[Pattern, ...] = Field(
         default=(), description="which provider serves which names"
     )
@@ -511,7 +339,7 @@ class Models(_Section):
     prices: Mapping[str, Price] = Field(
         default={}, description="dollars per million tokens, by the service's name of a model"
     )
-    chains: Mapping[str, Annotated[tuple[_Text, ...], Field(min_length=1)]] = Field(
+    chains: Mapping[str, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(
         default={}, description="name: models to try in this order"
     )
     # After any failure that another account may help with, as after a failure of the account.
@@ -545,11 +373,11 @@ class Models(_Section):
         "counts then",
     )
     # Other people's code runs only where somebody wrote its name down.
-    extensions: tuple[_Text, ...] = Field(
+    extensions: tuple[Text, ...] = Field(
         default=(), description="files with rules and hooks of your own"
     )
     # Hooks see and change every call.
-    hooks: tuple[_Text, ...] = Field(
+    hooks: tuple[Text, ...] = Field(
         default=(), description="names of the hooks to run, in this order"
     )
 
@@ -560,19 +388,19 @@ class Upstream(_Section):
     # Ten times less CPU than the stock transport; httpx is the way out if a server dislikes it.
     transport: Literal["fast", "httpx"] = Field(default="fast", description="fast, or httpx")
     # A reachable host answers within a second; ten cover a slow VPN.
-    connect_timeout_s: _Seconds = Field(default=10.0, description="until the connection stands")
+    connect_timeout_s: Seconds = Field(default=10.0, description="until the connection stands")
     # Large prompts take a minute before the first token.
-    first_byte_timeout_s: _Seconds = Field(
+    first_byte_timeout_s: Seconds = Field(
         default=120.0, description="until the answer of a streamed call begins"
     )
     # Thinking models fall silent for minutes.
-    idle_timeout_s: _Seconds = Field(default=300.0, description="between two parts of an answer")
+    idle_timeout_s: Seconds = Field(default=300.0, description="between two parts of an answer")
     # The official clients give up after ten minutes, too.
-    total_timeout_s: _Seconds = Field(default=600.0, description="for a call that is not streamed")
+    total_timeout_s: Seconds = Field(default=600.0, description="for a call that is not streamed")
     # Null is what other programs do: environment, then system settings.
-    proxy: _Proxy | None = Field(default=None, description="http, https, socks5 or socks5h URL")
+    proxy: Proxy | None = Field(default=None, description="http, https, socks5 or socks5h URL")
     # The system's trust store has what an administrator installed.
-    ca_file: _Text | None = Field(
+    ca_file: Text | None = Field(
         default=None, description="PEM file of further certificate authorities"
     )
 
@@ -590,7 +418,7 @@ class Database(_Section):
     """Where keys and the ledger are kept."""
 
     # A file beside the vault needs no server.
-    url: Annotated[SecretRef, AfterValidator(_check_database_url)] | None = Field(
+    url: DatabaseUrl | None = Field(
         default=None,
         description="postgresql+psycopg://user:password@host/name; null is a file in the data "
         "folder",
@@ -628,7 +456,7 @@ class Service(_Section):
     # The port that the WebAI service itself documents.
     port: int = Field(default=8406, ge=1, le=65535, description="loopback port of the service")
     # Most people run none of their own.
-    url: _Url | None = Field(
+    url: Url | None = Field(
         default=None, description="address of one that you run yourself; nothing is started then"
     )
     # Only for one of your own: what is started here gets a new key each time.

@@ -20,6 +20,8 @@ GATES = {
     "app/accounts": 90.0,
     "app/canonical": 90.0,
     "app/config.py": 90.0,
+    "app/configsecret.py": 90.0,
+    "app/configvalues.py": 90.0,
     "app/dialects": 90.0,
     "app/providers": 90.0,
     "app/routing": 90.0,
