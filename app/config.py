@@ -108,11 +108,13 @@ class Server(_Section):
     # Other machines cannot reach loopback; opening up is a decision of the user.
     host: Host = Field(
         default="loopback",
-        description="loopback (127.0.0.1 and ::1), or an address; any other than loopback "
-        "needs keys",
+        description="the address to listen on: loopback (127.0.0.1 and ::1), or one of this "
+        "machine; any other than loopback needs keys",
     )
     # The port of the proxies that this program replaces, so that agents need no new address.
-    port: int = Field(default=8317, ge=0, le=65535, description="0 takes any free port")
+    port: int = Field(
+        default=8317, ge=0, le=65535, description="the port to listen on; 0 takes any free port"
+    )
 
 
 class Access(_Section):
@@ -121,7 +123,8 @@ class Access(_Section):
     # A plain curl must work after installation; the kernel proves that it is the same user.
     keyless: Literal["same_user", "never"] = Field(
         default="same_user",
-        description="same_user: programs of this user need no key; never: all do",
+        description="who needs no key: same_user is every program of this user on this machine, "
+        "never is nobody",
     )
     # Any name that is not ours may be a DNS rebinding attack.
     hosts: tuple[HostHeader, ...] = Field(
@@ -152,12 +155,14 @@ class CredentialCommand(_Section):
         ..., description="program and arguments, each its own item"
     )
     # A shell expands what nobody meant to be expanded.
-    shell: bool = Field(default=False, description="true gives the one item to the shell")
-    # Password managers ask for a fingerprint.
-    timeout_s: Seconds = Field(default=30.0, description="how long it may take")
+    shell: bool = Field(
+        default=False, description="whether a shell runs it: true gives the one item to the shell"
+    )
+    # Password managers ask for a fingerprint, which takes a moment.
+    timeout_s: Seconds = Field(default=30.0, description="seconds that it may take")
     # A key that is not asked for again would outlive its removal from the password manager.
     lifetime_s: Seconds = Field(
-        default=900.0, description="how long what it printed is used, when it prints no expiry"
+        default=900.0, description="seconds that what it printed is used, when it prints no expiry"
     )
 
 
@@ -191,23 +196,32 @@ class Account(_Section):
     credential_command: _Command | None = Field(
         default=None, description="a program that prints the key; in place of api_key"
     )
-    # The service's own address, or the provider's entry.
+    # The provider's entry holds, then the service's own address.
     base_url: Url | None = Field(
         default=None, description="address of the service, with or without /v1"
     )
-    # The one of upstream.
-    proxy: Proxy | None = Field(default=None, description="http, https, socks5 or socks5h URL")
+    # The provider's entry holds, then upstream.proxy.
+    proxy: Proxy | None = Field(
+        default=None, description="the proxy for these calls: an http, https, socks5 or socks5h URL"
+    )
     # Services want no more than the key.
-    headers: HeaderMap = Field(default={}, description="further header fields")
+    headers: HeaderMap = Field(
+        default={}, description="further header fields to send to the service"
+    )
     # An account that is written down is meant to be used.
-    enabled: bool = Field(default=True, description="false keeps the entry and does not use it")
+    enabled: bool = Field(
+        default=True, description="whether it is used; false keeps the entry and leaves it out"
+    )
     # A key must not travel unencrypted unless the user says so.
     insecure_http: bool | None = Field(
-        default=None, description="true allows http to other machines"
+        default=None,
+        description="whether plain http to other machines is allowed; null is the provider's entry",
     )
-    # The provider's list.
+    # The provider's list holds.
     models: ModelNames | None = Field(
-        default=None, description="discover, a list, or {public name: name at the service}"
+        default=None,
+        description="the models that it offers: discover asks the service; or a list, or {public "
+        "name: name at the service}",
     )
 
 
@@ -220,7 +234,8 @@ class Provider(_Section):
 
     # Built-in names need no kind.
     kind: Literal["compatible"] | None = Field(
-        default=None, description="compatible: any server that speaks one of the dialects"
+        default=None,
+        description="what it is: compatible is any server that speaks one of the dialects",
     )
     # Built-in services know theirs.
     dialect: Literal["openai_chat", "openai_responses", "anthropic", "gemini"] | None = Field(
@@ -235,24 +250,34 @@ class Provider(_Section):
     # What a program sends as its own sign-in is its own affair.
     forward: bool = Field(
         default=False,
-        description="claude only: calls that bring their own Claude sign-in go on with it, as "
-        "they are",
+        description="claude only: whether calls that bring their own Claude sign-in go on with "
+        "it, as they are",
     )
-    # The service's own address.
+    # The service's own address holds.
     base_url: Url | None = Field(
         default=None, description="address of the service, with or without /v1"
     )
-    # The one of upstream.
-    proxy: Proxy | None = Field(default=None, description="http, https, socks5 or socks5h URL")
+    # The proxy of upstream.proxy holds.
+    proxy: Proxy | None = Field(
+        default=None, description="the proxy for these calls: an http, https, socks5 or socks5h URL"
+    )
     # Services want no more than the key.
-    headers: HeaderMap = Field(default={}, description="further header fields")
+    headers: HeaderMap = Field(
+        default={}, description="further header fields to send to the service"
+    )
     # A provider that is written down is meant to be used.
-    enabled: bool = Field(default=True, description="false keeps the entry and does not use it")
+    enabled: bool = Field(
+        default=True, description="whether it is used; false keeps the entry and leaves it out"
+    )
     # A key must not travel unencrypted unless the user says so.
-    insecure_http: bool = Field(default=False, description="true allows http to other machines")
+    insecure_http: bool = Field(
+        default=False, description="whether plain http to other machines is allowed"
+    )
     # A list written by hand grows old.
     models: ModelNames = Field(
-        default="discover", description="discover, a list, or {public name: name at the service}"
+        default="discover",
+        description="the models that it offers: discover asks the service; or a list, or {public "
+        "name: name at the service}",
     )
     # Careful for subscriptions, none for keys.
     pace: Pace | None = Field(
@@ -312,6 +337,7 @@ class Pattern(_Section):
 class Capability(_Section):
     """Facts about a model that the catalog does not know, or has wrong; null is unknown."""
 
+    # Only what is written here overrules the catalog.
     context: Annotated[int, Field(gt=0)] | None = Field(
         default=None, description="tokens of prompt and answer"
     )
@@ -329,26 +355,34 @@ class Models(_Section):
     """Names of models, and which provider serves them."""
 
     # Clients name a model; guessing one would spend money unasked.
-    default: Text | None = Field(default=None, description="model for requests that name none")
-    aliases: Mapping[str, Text] = Field(default={}, description="another name: the model meant")
+    default: Text | None = Field(default=None, description="the model for requests that name none")
+    # Names that services give are enough to begin with.
+    aliases: Mapping[str, Text] = Field(
+        default={}, description="other names for models: {name: the model that is meant}"
+    )
+    # The lists of the accounts say who serves what.
     patterns: tuple[Pattern, ...] = Field(
         default=(), description="which provider serves which names"
     )
-    capabilities: Mapping[str, Capability] = Field(default={}, description="facts about models")
+    # What is publicly known of a model is mostly right.
+    capabilities: Mapping[str, Capability] = Field(
+        default={}, description="facts about models that are not known, or known wrongly"
+    )
     # The service's own price list may be another than the public one.
     prices: Mapping[str, Price] = Field(
         default={}, description="dollars per million tokens, by the service's name of a model"
     )
+    # Another model answers otherwise; that is for the user to want.
     chains: Mapping[str, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(
-        default={}, description="name: models to try in this order"
+        default={}, description="models to try one after the other: {name: list of models}"
     )
-    # After any failure that another account may help with, as after a failure of the account.
+    # A chain moves on after any failure that another account may help with.
     moves: Mapping[str, Mapping[str, MoveReasons]] = Field(
         default={},
         description="chain: {model of it: why the chain may move on to it}; "
         f"{', '.join(get_args(MoveReason))}",
     )
-    # Asked models are kept.
+    # Without a rule each call goes to the model that it asks for.
     rules: tuple[configrules.Rule, ...] = Field(
         default=(), description="where calls go: the first rule whose conditions all hold"
     )
@@ -369,8 +403,8 @@ class Models(_Section):
     # New models and prices come out every week, releases of this program do not.
     registry: bool = Field(
         default=True,
-        description="false never asks models.dev what is publicly known of models; what is shipped "
-        "counts then",
+        description="whether models.dev is asked what is publicly known of models; false uses "
+        "only what is shipped",
     )
     # Other people's code runs only where somebody wrote its name down.
     extensions: tuple[Text, ...] = Field(
@@ -386,22 +420,35 @@ class Upstream(_Section):
     """Calls to the services."""
 
     # Ten times less CPU than the stock transport; httpx is the way out if a server dislikes it.
-    transport: Literal["fast", "httpx"] = Field(default="fast", description="fast, or httpx")
+    transport: Literal["fast", "httpx"] = Field(
+        default="fast", description="what carries the calls: fast, or httpx"
+    )
     # A reachable host answers within a second; ten cover a slow VPN.
-    connect_timeout_s: Seconds = Field(default=10.0, description="until the connection stands")
+    connect_timeout_s: Seconds = Field(
+        default=10.0, description="seconds until the connection must stand"
+    )
     # Large prompts take a minute before the first token.
     first_byte_timeout_s: Seconds = Field(
-        default=120.0, description="until the answer of a streamed call begins"
+        default=120.0,
+        description="seconds until the answer of a streamed call must begin; with reasoning "
+        "at least 300",
     )
     # Thinking models fall silent for minutes.
-    idle_timeout_s: Seconds = Field(default=300.0, description="between two parts of an answer")
+    idle_timeout_s: Seconds = Field(
+        default=300.0, description="seconds that may pass between two parts of an answer"
+    )
     # The official clients give up after ten minutes, too.
-    total_timeout_s: Seconds = Field(default=600.0, description="for a call that is not streamed")
-    # Null is what other programs do: environment, then system settings.
-    proxy: Proxy | None = Field(default=None, description="http, https, socks5 or socks5h URL")
+    total_timeout_s: Seconds = Field(
+        default=600.0, description="seconds that a call may take which is not streamed"
+    )
+    # Other programs do the same: the environment's proxy holds, then the system's.
+    proxy: Proxy | None = Field(
+        default=None,
+        description="the proxy for calls to services: an http, https, socks5 or socks5h URL",
+    )
     # The system's trust store has what an administrator installed.
     ca_file: Text | None = Field(
-        default=None, description="PEM file of further certificate authorities"
+        default=None, description="path of a PEM file with further certificate authorities"
     )
 
 
@@ -410,7 +457,7 @@ class WebSocket(_Section):
 
     # A prompt with images, base64 in JSON, stays below it.
     relay_max_frame_mb: int = Field(
-        default=64, ge=1, le=1024, description="largest message in megabytes"
+        default=64, ge=1, le=1024, description="megabytes of the largest message"
     )
 
 
@@ -430,10 +477,16 @@ class Quota(_Section):
 
     # A long answer can use a few percent; below this one may break off in the middle.
     low_percent: float = Field(
-        default=5.0, ge=0, le=100, description="an account with less left comes after the others"
+        default=5.0,
+        ge=0,
+        le=100,
+        description="percent; an account with less left comes after the others",
     )
     # The heads of answers tell most; the rest is asked for seldom.
-    ask: bool = Field(default=True, description="false never asks services what is left")
+    ask: bool = Field(
+        default=True,
+        description="whether services are asked what is left; false only reads it in their answers",
+    )
 
 
 class Logging(_Section):
@@ -441,23 +494,26 @@ class Logging(_Section):
 
     # One line per fault and per change of state, none per request.
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="debug, info, warning, error"
+        default="info",
+        description="the least grave message that is written: debug, info, warning, error",
     )
-    # People read the log more often than programs. The attribute has another name because pydantic
-    # owns ``json``.
-    as_json: bool = Field(default=False, alias="json", description="one JSON object per line")
+    # People read the log more often than programs.
+    as_json: bool = Field(
+        default=False, alias="json", description="whether each line is a JSON object"
+    )
 
 
 class Service(_Section):
     """A helper program that is started beside the proxy."""
 
     # Unofficial, and another program to install.
-    enabled: bool = Field(default=False, description="start it with the proxy")
+    enabled: bool = Field(default=False, description="whether it is started with the proxy")
     # The port that the WebAI service itself documents.
-    port: int = Field(default=8406, ge=1, le=65535, description="loopback port of the service")
+    port: int = Field(default=8406, ge=1, le=65535, description="the loopback port of the service")
     # Most people run none of their own.
     url: Url | None = Field(
-        default=None, description="address of one that you run yourself; nothing is started then"
+        default=None,
+        description="the address of one that you run yourself; nothing is started then",
     )
     # Only for one of your own: what is started here gets a new key each time.
     api_key: SecretRef | None = Field(default=None, description='its key, best as "${NAME}"')
@@ -475,9 +531,13 @@ class Advanced(_Section):
     """What few people need."""
 
     # Agents send images inline; the services themselves refuse more than 32 MB.
-    max_body_mb: int = Field(default=64, ge=1, le=1024, description="largest request in megabytes")
+    max_body_mb: int = Field(
+        default=64, ge=1, le=1024, description="megabytes of the largest request"
+    )
     # The first request after installation succeeds without an account.
-    demo: bool = Field(default=True, description="offer the demo models while there is no account")
+    demo: bool = Field(
+        default=True, description="whether the demo models are offered while there is no account"
+    )
 
 
 class Config(_Section):

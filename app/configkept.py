@@ -25,8 +25,8 @@ class Cache(_Section):
     # Nobody wants yesterday's answer unasked.
     enabled: bool = Field(
         default=False,
-        description="true answers a request again that says the same and leaves nothing to chance "
-        "(temperature 0, or a seed)",
+        description="whether a request is answered again that says the same and leaves nothing to "
+        "chance (temperature 0, or a seed)",
     )
     # A test that is run again is run again soon.
     ttl_s: float = Field(
@@ -47,11 +47,11 @@ def _check_endpoint(value: str) -> str:
 class Traces(_Section):
     """OpenTelemetry traces of requests; needs the extra ``otel``."""
 
-    # They go to another program.
+    # Traces go to another program.
     enabled: bool = Field(
         default=False,
-        description="true sends a span for each request and for each attempt, without prompts and "
-        "answers",
+        description="whether a span is sent for each request and for each attempt, without "
+        "prompts and answers",
     )
     # As any program with OpenTelemetry has it; header fields come from OTEL_EXPORTER_OTLP_HEADERS.
     endpoint: Annotated[str, AfterValidator(_check_endpoint)] | None = Field(

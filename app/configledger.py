@@ -30,12 +30,16 @@ class Budget(_Section):
         default=None, description="what it is called in the tray, in messages and in the log"
     )
     # One of the two is needed.
-    usd: _Dollars | None = Field(default=None, description="the limit in US dollars, or else")
+    usd: _Dollars | None = Field(
+        default=None, description="the limit in US dollars; or give tokens"
+    )
     tokens: Annotated[int, Field(gt=0, le=10**15)] | None = Field(
-        default=None, description="the limit in tokens, read and written"
+        default=None, description="the limit in tokens, read and written; or give usd"
     )
     # What services send bills for.
-    per: Literal["day", "month"] = Field(default="month", description="day, or month")
+    per: Literal["day", "month"] = Field(
+        default="month", description="the time that the limit is for: day, or month"
+    )
     # Everything, unless it is narrowed to one of the two.
     key: Annotated[str, Field(min_length=1)] | None = Field(
         default=None, description="only calls with this key: its id or its name"
@@ -45,15 +49,18 @@ class Budget(_Section):
     )
     # Time enough to do something about it.
     warn_percent: _Percent | None = Field(
-        default=80.0, description="you are told from here on; null: not before it stops"
+        default=80.0,
+        description="percent of the limit from which on you are told; null: not before it stops",
     )
     # A budget that does not stop anything is no budget.
     stop_percent: _Percent | None = Field(
-        default=100.0, description="calls are refused from here on; null: never"
+        default=100.0,
+        description="percent of the limit from which on calls are refused; null: never",
     )
     # Nobody pays by the token for them.
     count_plans: bool = Field(
-        default=False, description="dollars: true counts what plans serve, too, at list price"
+        default=False,
+        description="for a limit in dollars: whether what plans serve counts, too, at list price",
     )
 
     @model_validator(mode="after")
@@ -79,7 +86,7 @@ class Ledger(_Section):
     """What each request cost, and how much may be spent."""
 
     # Prompts and answers are private.
-    bodies: bool = Field(default=False, description="true keeps prompts and answers, too")
+    bodies: bool = Field(default=False, description="whether prompts and answers are kept, too")
     # Long enough to look at what happened last week.
     bodies_days: float = Field(
         default=7.0, gt=0, le=3_650, description="days until a prompt and its answer are removed"

@@ -157,8 +157,12 @@ class Tokens(_Section):
     """How long a prompt is, in tokens; system text, tools and their results count."""
 
     # A rule about long prompts has no upper end, and the other way round.
-    over: Annotated[int, Field(ge=0)] | None = Field(default=None, description="more than this")
-    under: Annotated[int, Field(gt=0)] | None = Field(default=None, description="less than this")
+    over: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="more tokens than this"
+    )
+    under: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="fewer tokens than this"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Tokens:
@@ -238,19 +242,24 @@ class Action(_Section):
         default=None, description="model: weight; a conversation stays with its model"
     )
     reject: Annotated[Rejection, BeforeValidator(_just_message)] | None = Field(
-        default=None, description="refuses the call with this message"
+        default=None, description="the message with which the call is refused"
     )
     provider: _Text | None = Field(default=None, description="only this provider's accounts")
     account: _Text | None = Field(default=None, description="only this account: provider/label")
     reasoning: _Level | None = Field(
         default=None,
-        description="none, minimal, low, medium, high, xhigh, max, auto, or a number of tokens",
+        description="how much the model thinks: none, minimal, low, medium, high, xhigh, max, "
+        "auto, or a number of tokens",
     )
     strategy: Strategy | None = Field(
         default=None, description="which account comes first; see strategies"
     )
-    set: _Fields = Field(default={}, description="fields of the body where the call has none")
-    override: _Fields = Field(default={}, description="fields of the body, whatever the call has")
+    set: _Fields = Field(
+        default={}, description="fields of the body that are set where the call has none"
+    )
+    override: _Fields = Field(
+        default={}, description="fields of the body that are set, whatever the call has"
+    )
     remove: tuple[_FieldName, ...] = Field(default=(), description="fields of the body to drop")
 
     @model_validator(mode="after")
@@ -286,7 +295,7 @@ class Rule(_Section):
         default=Condition(), description="what has to hold, all of it; nothing: any call"
     )
     then: Annotated[Action, BeforeValidator(_null_is_empty)] = Field(
-        ..., description="what is done; {} keeps the call as it is"
+        ..., description="what is done; nothing ({}) keeps the call as it is"
     )
 
 
@@ -294,14 +303,23 @@ class Retry(_Section):
     """Asking again after a passing failure, before anything of an answer was sent."""
 
     # The agents themselves try again, too; one more try here saves them the wait.
-    attempts: int = Field(default=2, ge=1, le=10, description="calls of one account; 1: no retry")
+    attempts: int = Field(
+        default=2,
+        ge=1,
+        le=10,
+        description="calls of one account, the first one included; 1 is no retry",
+    )
     # Most overloads pass within a second.
     first_wait_s: float = Field(
-        default=0.5, gt=0, le=60, allow_inf_nan=False, description="before the second call"
+        default=0.5, gt=0, le=60, allow_inf_nan=False, description="seconds before the second call"
     )
     # Longer waits are better spent with another account.
     longest_wait_s: float = Field(
-        default=8.0, gt=0, le=600, allow_inf_nan=False, description="the wait doubles up to this"
+        default=8.0,
+        gt=0,
+        le=600,
+        allow_inf_nan=False,
+        description="seconds; each wait is twice the one before, up to this",
     )
     # People and agents take a longer silence for a broken connection.
     budget_s: float = Field(
@@ -309,7 +327,7 @@ class Retry(_Section):
         ge=0,
         le=3_600,
         allow_inf_nan=False,
-        description="no try begins later than this after the call came",
+        description="seconds after the call came; no try begins later",
     )
 
 
