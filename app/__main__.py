@@ -34,9 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words == ["--version"]:
-        from app import __version__
+        from app.build import find_build
 
-        print(f"dragoman {__version__}")  # noqa: T201 - the answer
+        print(f"dragoman {find_build().line}")  # noqa: T201 - the answer
         return 0
     if not words:
         return _tray()

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FOUNDATION = {
     *(
+        "build",
         "config",
         "configfile",
         "configkept",
@@ -28,6 +29,7 @@ FOUNDATION = {
         "configsecret",
         "configtext",
         "configvalues",
+        "help",
         "http",
         "instance",
         "keys",
@@ -104,6 +106,7 @@ LIBRARIES = {
     "opentelemetry": ("app/ledger/traces.py",),
     "typer": ("app/cli/",),
     "rich": ("app/cli/",),
+    "markdown_it": ("app/server/helptext.py",),
     "json": ("app/desktop/window.py",),  # msgspec is better, but another Python lacks it there
     "pickle": (),  # runs code that it reads
 }

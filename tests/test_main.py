@@ -4,8 +4,8 @@ import sys
 import msgspec
 import pytest
 
-from app import __version__
 from app.__main__ import _parse_serve, _Serve, main
+from app.build import find_build
 from app.cli.launch import own_command, own_environment
 
 
@@ -26,7 +26,7 @@ def program(tmp_path):
 
 def test_version(capsys):
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"dragoman {__version__}\n"
+    assert capsys.readouterr().out == f"dragoman {find_build().line}\n"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from app import __version__, log
+from app.build import find_build
 from app.cli.checks import Check
 from app.errors import AppError
 
@@ -179,6 +180,8 @@ def versions_member(who: Anonymous, env: Mapping[str, str]) -> Member:
     proxies = sorted(n for n in env if n.lower() in ("http_proxy", "https_proxy", "all_proxy"))
     about = {
         "dragoman": __version__,
+        "commit": find_build().commit,
+        "build": find_build().kind,
         "python": platform.python_version(),
         "system": platform.platform(),
         "frozen": bool(getattr(sys, "frozen", False)),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app import __version__
+from app.build import find_build
 from app.cli import (
     accounts,
     config,
@@ -100,7 +100,7 @@ def _root(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        say(f"dragoman {__version__}")
+        say(f"dragoman {find_build().line}")
         raise typer.Exit
 
 

@@ -20,8 +20,8 @@ from typing import Any
 import msgspec
 
 from app import __version__
+from app.build import RELEASES, find_build
 from app.desktop import autostart, preferences
-from app.desktop.about import find_commit
 from app.desktop.agentsmenu import AgentLine, read_agents, with_agents
 from app.desktop.aistudio import StudioWindows
 from app.desktop.bridge import Bridge
@@ -116,7 +116,7 @@ class Desktop:
         """The first steps are shown for the first time."""
         self._ending = ""
         """Why the program is about to end; empty while it is not."""
-        self._commit = find_commit()
+        self._build = find_build()
         self._notifier = parts.make_notifier(self.perform)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
@@ -278,7 +278,7 @@ class Desktop:
         return self._parts.moment or (lambda at: _local(at, now))
 
     def _actions(self) -> frozenset[Any]:
-        actions: set[Any] = {*self.bridge.actions, "quit", "notifications"}
+        actions: set[Any] = {*self.bridge.actions, "quit", "notifications", "updates"}
         if self._parts.copy is not None:
             actions |= {"copy_address", "copy_code"}
         elif "dashboard" not in actions:
@@ -295,7 +295,8 @@ class Desktop:
             autostart=self._switch == "on",
             autostart_blocked=f"off in {switch.where}" if switch is not None and blocked else "",
             notifications=tuple((kind, text, kind not in muted) for kind, text in KINDS.items()),
-            commit=self._commit,
+            commit=self._build.commit,
+            build=self._build.kind,
             grace_s=self.bridge.grace_s,
             moment=self._moment(self._parts.now()),
         )
@@ -345,10 +346,10 @@ class Desktop:
                 case "agent_disconnect" | "agent_test":
                     await self._command(action)
                     await self._look_again()
-                case "copy_address":
-                    await self._copy(self._status.address)
-                case "copy_code":
-                    await self._copy(action.target)
+                case "updates":
+                    await asyncio.to_thread(self._parts.windows.browse, RELEASES)
+                case "copy_address" | "copy_code":
+                    await self._copy(action.target or self._status.address)
                 case "new_key" if self._parts.copy is None:
                     await self._command(Action("dashboard", "keys"))
                 case "autostart":

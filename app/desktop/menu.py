@@ -58,6 +58,7 @@ ActionName: TypeAlias = Literal[
     "sign_in",
     "sign_out",
     "take_over",
+    "updates",
     "welcome",
 ]
 
@@ -76,7 +77,8 @@ class Action:
     empty for none (``default_model``); a section of the dashboard or empty (``dashboard``); ``on``
     or ``off`` (``autostart``); a kind of notification (``notifications``, which toggles it); the
     code to type (``copy_code``, of a notification); an agent's name (``agent_disconnect``,
-    ``agent_test``; ``*`` is every connected one, also for ``quit``, which then comes after it). ``welcome`` shows the first steps, and
+    ``agent_test``; ``*`` is every connected one, also for ``quit``, which then comes after
+    it). ``welcome`` shows the first steps, ``updates`` the page of releases in the browser, and
     ``take_over`` is in the menu of an icon that only offers to (``takeover``).
     """
 
@@ -127,6 +129,8 @@ class Offer:
     """Kind, text and whether it is on, of each kind of notification."""
     commit: str = ""
     """What this program was built from; empty where nobody knows."""
+    build: str = ""
+    """The kind of its package; empty where nobody knows."""
     grace_s: float = 0.0
     """How long a stop waits for running answers, in seconds."""
     moment: Callable[[float], str] = field(default=str, compare=False)
@@ -445,8 +449,14 @@ def _settings(offer: Offer) -> Iterator[Entry]:
 
 
 def _about(status: Status, offer: Offer) -> tuple[Entry, ...]:
+    build = f" ({offer.build})" if offer.build else ""
     commit = [Item(short(f"Commit {offer.commit}"))] if offer.commit else []
-    return (Item(f"Dragoman {status.version}"), *commit, Item("MIT licence"))
+    return (
+        Item(short(f"Dragoman {status.version}{build}")),
+        *commit,
+        Item("MIT licence"),
+        *_click(offer, "Check for updates", "updates"),
+    )
 
 
 def _quit_text(status: Status, offer: Offer) -> str:

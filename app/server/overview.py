@@ -13,6 +13,7 @@ from app.accounts.account import Account
 from app.accounts.desk import AccountView, Desk
 from app.accounts.quota import Quotas
 from app.accounts.roster import Roster
+from app.build import RELEASES, find_build
 from app.gateway.exchange import Gateway
 from app.gateway.status import (
     AccountStatus,
@@ -29,6 +30,7 @@ from app.server.dashboard import model_table
 from app.server.services import ServiceDesk
 from app.server.spending import Spending
 from app.server.vitals import (
+    AccountTrouble,
     StudioLine,
     Vital,
     WholeStatus,
@@ -85,6 +87,7 @@ class Overview:
         self._now = now
         self._routes = ModelRoutes()
         self._gauge = MemoryGauge()
+        self._troubles: dict[str, str] = {}
 
     def status(self) -> WholeStatus:
         """Return what to show now."""
@@ -123,7 +126,28 @@ class Overview:
             budgets=rooms.spending.statuses(),
             vitals=vitals,
             studios=studios,
+            troubles=self._lasting_troubles(),
+            build=find_build(),
+            releases=RELEASES,
         )
+
+    def trouble(self, account_id: str, text: str) -> None:
+        """Note what is wrong with the sign-in of an account; it is shown until it is right again.
+
+        Args:
+            account_id: its id.
+            text: a sentence for people.
+        """
+        self._troubles[account_id] = text
+
+    def _lasting_troubles(self) -> tuple[AccountTrouble, ...]:
+        desk = self._rooms.desk
+        self._troubles = {
+            current: text
+            for account_id, text in self._troubles.items()
+            if desk.warning(current := desk.book.current_id(account_id))
+        }
+        return tuple(AccountTrouble(*one) for one in self._troubles.items())
 
     def _studios(self) -> tuple[StudioLine, ...]:
         return tuple(
@@ -153,7 +177,7 @@ class Overview:
         )
 
     def health(self, *, in_full: bool) -> dict[str, Any]:
-        """Return the parts as ``GET /v1/health`` has them.
+        """Return build and parts as ``GET /v1/health`` has them.
 
         Args:
             in_full: whether the caller may see more than what its key is for.
@@ -161,7 +185,10 @@ class Overview:
         now = self._now()
         vitals = self.vitals()
         shown = vitals if in_full else vitals[:1]
+        build = find_build()
         return {
+            "commit": build.commit,
+            "build": build.kind,
             "parts": [render_vital(one, now) for one in shown],
             "processes": count_processes(vitals),
             "budgets": [asdict(one) for one in self._rooms.spending.statuses() if in_full],

@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from app.build import Build
 from app.gateway.status import Status
 from app.services.definition import ServiceView
 from app.upstream.relay import PageView
 
 __all__ = [
+    "AccountTrouble",
     "StudioLine",
     "Vital",
     "VitalKind",
@@ -65,11 +67,24 @@ class StudioLine:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountTrouble:
+    """What is wrong with the sign-in of an account, and does not pass by itself."""
+
+    account: str
+    """Its id."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class WholeStatus(Status):
     """The status with the parts in it."""
 
     vitals: tuple[Vital, ...] = ()
     studios: tuple[StudioLine, ...] = ()
+    troubles: tuple[AccountTrouble, ...] = ()
+    build: Build | None = None
+    releases: str = ""
+    """Address of the page with newer versions."""
 
 
 def find_trouble(vitals: Iterable[Vital], studios: Iterable[StudioLine]) -> str:

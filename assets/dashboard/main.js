@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { fill, h, inline, toast } from "./dom.js";
+import { showAbout } from "./about.js";
 import { accountsSection } from "./accounts.js";
 import { agentsSection } from "./agents.js";
 import { helpSection } from "./help.js";
@@ -164,6 +165,7 @@ function showClosed(reason) {
   document.title = "Dragoman";
   built.clear();
   document.getElementById("state").textContent = "";
+  document.getElementById("about").replaceChildren();
   main.replaceChildren(h("section", { class: "closed-page" },
     h("h1", {}, "Open the dashboard from Dragoman"),
     h("p", {}, reason || "This page shows nothing by itself: it needs a ticket that only you can get."),
@@ -198,6 +200,7 @@ async function start() {
   }
   reason = "";
   app.on("status", showState);
+  showAbout(app, document.getElementById("about"));
   showState();
   showSection();
   await api.follow((message) => app.take(message), (on) => app.linked(on));

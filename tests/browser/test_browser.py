@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from app.build import RELEASES, find_build
 from app.providers.quota import Quota, QuotaWindow
 from app.providers.signin import CodeSignIn, DeviceSignIn, Listen, SecretSignIn
 from tests.accounts import services
@@ -19,7 +20,7 @@ from tests.server.running import SAY, Server
 pytestmark = [pytest.mark.gui, pytest.mark.gen_test(timeout=300)]
 
 SECTIONS = ("now", "accounts", "models", "agents", "keys", "settings", "logs", "help", "welcome")
-TITLES = {"help": "The dashboard", "welcome": "One address for all your model accounts"}
+TITLES = {"welcome": "One address for all your model accounts"}
 SETTINGS = """\
 # What the house needs.
 providers:
@@ -556,37 +557,50 @@ def _record(text):
 async def test_help_pages_lead_to_each_other(chromium, tmp_path):
     async with opened(chromium, tmp_path) as (_, page):
         await show(page, "help")
-        await page.press("Settings", "document.querySelector('.pages')")
-        await page.until("document.querySelector('.prose h2').textContent === 'Settings'")
+        await page.press("Accounts", "document.querySelector('.pages')")
+        await page.until("document.querySelector('.prose h1').textContent === 'Accounts'")
         assert "```" not in await page.text()
-
-
-async def test_markdown_never_becomes_more_than_text_and_links(chromium, tmp_path):
-    async with opened(chromium, tmp_path) as (_, page):
-        found = await page.run(
-            r"""
-            const { render } = await import("/admin/static/markdown.js");
-            const text = [
-              "# A *title*", "", "<script>alert(1)</script> <img src=x onerror=alert(1)>", "",
-              "[a](javascript:alert(1)) [b](https://example.org/x) [c](routes.md#x) `<i>`", "",
-              "| a | b |", "|---|---|", "| `x \\| y` | **z** |", "", "- one", "  - inner", "- two",
-              "", "```js", "<b>", "```", "1. first", "> said",
-            ].join("\n");
-            const box = document.createElement("div");
-            box.append(render(text, (to) => /^https:/.test(to) ? to : to.endsWith(".md#x") ? "#r" : ""));
-            return box.innerHTML;
-            """
+        await page.run(
+            "document.querySelector('.prose a[href^=\"#/help/keys\"]').click(); return 1"
         )
-        assert "<h2>A <em>title</em></h2>" in found
-        assert "&lt;script&gt;alert(1)&lt;/script&gt; &lt;img" in found
-        assert "javascript" not in found
-        assert 'href="https://example.org/x" target="_blank" rel="noopener noreferrer"' in found
-        assert '<a href="#r">c</a>' in found
-        assert "<code>&lt;i&gt;</code>" in found
-        assert "<td><code>x | y</code></td><td><strong>z</strong></td>" in found
-        assert "<ul><li>one<ul><li>inner</li></ul></li><li>two</li></ul>" in found
-        assert "<code>&lt;b&gt;</code></pre>" in found
-        assert "<ol><li>first</li></ol><blockquote>said</blockquote>" in found
+        await page.until("document.querySelector('.prose h1').textContent.startsWith('Keys')")
+        assert page.faults == []
+
+
+async def test_help_opens_at_the_heading_that_an_address_names(chromium, tmp_path):
+    async with opened(chromium, tmp_path) as (_, page):
+        await show(page, "help")
+        for address, anchor in (
+            ("#/help/accounts_cooling", "accounts_cooling"),
+            ("#/help/keys#limits", "limits"),
+        ):
+            await page.run(f"location.hash = '{address}'; return 1")
+            await page.until(
+                f"""(() => {{
+                    const found = document.getElementById("{anchor}");
+                    if (!found) return false;
+                    const top = found.getBoundingClientRect().top;
+                    return top >= 0 && top < innerHeight;
+                }})()"""
+            )
+            assert await page.run("return scrollY > 300")
+
+
+async def test_program_says_what_it_is_below_every_page(chromium, tmp_path):
+    async with opened(chromium, tmp_path) as (_, page):
+        await page.until("document.querySelector('#about a')")
+        said = await page.run("return document.querySelector('#about').innerText")
+        found = find_build()
+        assert said.split("\n") == [
+            f"Dragoman {found.version}",
+            "from source",
+            *([f"commit {found.commit}"] if found.commit else []),
+            "Check for updates",
+        ]
+        link = await page.run(
+            "const a = document.querySelector('#about a'); return [a.href, a.target, a.rel]"
+        )
+        assert link == [RELEASES, "_blank", "noopener noreferrer"]
 
 
 async def test_colours_follow_the_system_until_one_is_chosen(chromium, tmp_path):

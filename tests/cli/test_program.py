@@ -1,6 +1,6 @@
 import pytest
 
-from app import __version__
+from app.build import find_build
 from app.cli import program
 
 COMMANDS = (
@@ -63,7 +63,7 @@ def test_wrong_calls_are_exit_code_two_on_standard_error(dragoman, words):
 
 def test_version_is_known_to_the_full_command_line_too(capsys):
     assert program.run(["--version"]) == 0
-    assert capsys.readouterr().out == f"dragoman {__version__}\n"
+    assert capsys.readouterr().out == f"dragoman {find_build().line}\n"
 
 
 def test_errors_carry_no_traceback(dragoman, home):

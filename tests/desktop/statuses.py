@@ -13,7 +13,7 @@ EVERY_ACTION = frozenset(
     {
         *("add_account", "autostart", "copy_address", "dashboard", "default_model", "help"),
         *("logs", "new_key", "notifications", "pause", "pause_account", "primary", "quit"),
-        *("refresh", "resume", "resume_account", "sign_in", "sign_out"),
+        *("refresh", "resume", "resume_account", "sign_in", "sign_out", "updates"),
     }
 )
 

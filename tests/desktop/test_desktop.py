@@ -2,6 +2,7 @@ import threading
 
 import pytest
 
+from app.build import RELEASES
 from app.desktop.autostart import MARK
 from app.desktop.desktop import Desktop, Parts, _local
 from app.desktop.menu import Action, Item
@@ -32,10 +33,14 @@ class FakeSwitch:
 class FakeWindows:
     def __init__(self):
         self.opened = []
+        self.browsed = []
         self.closed = False
 
     def open(self, name, page, heard=None):
         self.opened.append((name, page))
+
+    def browse(self, url):
+        self.browsed.append(url)
 
     def close_all(self):
         self.closed = True
@@ -246,6 +251,13 @@ def test_first_steps_stand_for_the_dashboard_where_no_panel_is(first):
     rig.settle()
     assert [name for name, _ in rig.windows.opened] == ["welcome"]
     assert len(rig.said) == 1
+
+
+def test_page_of_releases_opens_in_the_browser_and_only_on_a_click(rig):
+    assert rig.windows.browsed == []
+    rig.do("updates")
+    assert rig.windows.browsed == [RELEASES]
+    assert rig.windows.opened == []
 
 
 def test_address_is_copied(rig):

@@ -246,9 +246,17 @@ def test_quit_says_what_it_waits_for_and_how_long(running, text):
 
 
 def test_about_says_what_this_is():
-    about = find(build_menu(statuses.full(), replace(ALL, commit="0123abcde")), "About")
-    assert texts(about.children) == ["Dragoman 1.2.3", "Commit 0123abcde", "MIT licence"]
-    assert texts(find(build_menu(statuses.full(), ALL), "About").children) == [
+    known = replace(ALL, commit="0123abcde", build="deb")
+    about = find(build_menu(statuses.full(), known), "About").children
+    assert texts(about) == [
+        "Dragoman 1.2.3 (deb)",
+        "Commit 0123abcde",
+        "MIT licence",
+        "Check for updates",
+    ]
+    assert about[-1].action == Action("updates")
+    nothing_known = replace(ALL, actions=ALL.actions - {"updates"})
+    assert texts(find(build_menu(statuses.full(), nothing_known), "About").children) == [
         "Dragoman 1.2.3",
         "MIT licence",
     ]

@@ -4,6 +4,7 @@ import pytest
 
 from app.accounts.desk import Desk
 from app.accounts.vaultstate import Trouble
+from app.build import RELEASES, find_build
 from tests.accounts.services import CONSENT, PROVIDERS, record
 from tests.fakes.basic import DictVault
 from tests.server.running import CHAT, SAY, running
@@ -126,6 +127,21 @@ async def test_sign_in_that_cannot_be_read_is_needed_anew_only_where_it_is_lost(
         await desk.open()
         (account,) = server.service.overview.status().accounts
         assert account.needs_sign_in is needed
+
+
+async def test_version_commit_and_kind_of_build_are_told_to_everybody(tmp_path):
+    async with running(tmp_path) as server:
+        status = server.service.overview.status()
+        assert status.build == find_build()
+        assert status.releases == RELEASES
+        _, key = await server.key(label="k")
+        for headers in ({}, {"x-api-key": key}):
+            told = (await server.get("/v1/health", headers)).json
+            assert (told["version"], told["commit"], told["build"]) == (
+                find_build().version,
+                find_build().commit,
+                "source",
+            )
 
 
 async def test_budgets_are_told_but_not_to_keys(tmp_path):
