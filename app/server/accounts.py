@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -15,7 +15,7 @@ from app.http import Send
 from app.providers.base import Provider
 from app.providers.signin import SecretSignIn
 from app.server.callback import CallbackListeners
-from app.server.pages import Control
+from app.server.pages import Control, Takes
 from app.server.signin import AccountPage, signin_routes
 
 __all__ = ["account_routes", "make_desk"]
@@ -66,7 +66,7 @@ def _provider(provider: Provider) -> dict[str, Any]:
     }
 
 
-class _Start(msgspec.Struct, forbid_unknown_fields=True):
+class _SignInStart(msgspec.Struct, forbid_unknown_fields=True):
     way: str | None = None
     account: str | None = None
     label: str | None = None
@@ -77,9 +77,10 @@ class _Start(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Begin(AccountPage):
     kind = "control"
+    takes: ClassVar[Takes] = {"post": _SignInStart}
 
     async def post(self, provider: str) -> None:
-        wanted = self.read_body(_Start)
+        wanted = self.read_body(_SignInStart)
         flow = await self.desk.start(
             self.provider_id(provider),
             wanted.way,
@@ -92,7 +93,7 @@ class _Begin(AccountPage):
         self.send_flow(flow, 201)
 
 
-class _Completion(msgspec.Struct, forbid_unknown_fields=True):
+class _SignInStep(msgspec.Struct, forbid_unknown_fields=True):
     """One of: pasted ``text``, typed ``secret``, ``confirm``, ``cancel``; or ``code``, ``state``."""
 
     flow: str = ""
@@ -106,9 +107,10 @@ class _Completion(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Complete(AccountPage):
     kind = "control"
+    takes: ClassVar[Takes] = {"post": _SignInStep}
 
     async def post(self, provider: str) -> None:
-        sent = self.read_body(_Completion)
+        sent = self.read_body(_SignInStep)
         logins = self.desk.logins
         if sent.code is not None and sent.state is not None:
             at = self.provider_id(provider)
@@ -141,7 +143,7 @@ class _Flow(AccountPage):
         self.send_flow(self.desk.logins.get(flow))
 
 
-class _Change(msgspec.Struct, forbid_unknown_fields=True):
+class _AccountChange(msgspec.Struct, forbid_unknown_fields=True):
     paused: bool = True
     label: str = ""
     version: str = ""
@@ -150,9 +152,10 @@ class _Change(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Action(AccountPage):
     kind = "control"
+    takes: ClassVar[Takes] = {"post": _AccountChange}
 
     async def post(self, account: str, action: str) -> None:
-        wanted = self.read_body(_Change)
+        wanted = self.read_body(_AccountChange)
         book = self.desk.book
         if action == "logout":
             self.send_json({"message": await self.desk.logout(account)})

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import asyncio
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 
 from app.errors import AppError, RequestError
-from app.server.pages import Page
+from app.server.pages import Page, Takes
 from app.tasks import spawn
 
 if TYPE_CHECKING:
@@ -32,17 +32,17 @@ __all__ = ["agent_routes"]
 _T = TypeVar("_T")
 
 
-class _Choice(msgspec.Struct, forbid_unknown_fields=True):
+class _AgentPlan(msgspec.Struct, forbid_unknown_fields=True):
     models: dict[str, str] | None = None
     undo: bool = False
 
 
-class _Made(msgspec.Struct, forbid_unknown_fields=True):
+class _AgentChange(msgspec.Struct, forbid_unknown_fields=True):
     shown: str
     models: dict[str, str] | None = None
 
 
-class _Tried(msgspec.Struct, forbid_unknown_fields=True):
+class _AgentTrial(msgspec.Struct, forbid_unknown_fields=True):
     models: dict[str, str] | None = None
 
 
@@ -77,16 +77,19 @@ class _Agents(_AgentPage):
 
 
 class _Plan(_AgentPage):
+    takes: ClassVar[Takes] = {"post": _AgentPlan}
+
     async def post(self, name: str) -> None:
-        wanted = self.body_of(_Choice)
+        wanted = self.body_of(_AgentPlan)
         self.send_json(await self.desk.plan(name, wanted.models, undo=wanted.undo))
 
 
 class _Connect(_AgentPage):
+    takes: ClassVar[Takes] = {"post": _AgentChange}
     undo = False
 
     async def post(self, name: str) -> None:
-        wanted = self.body_of(_Made)
+        wanted = self.body_of(_AgentChange)
         await self.desk.write(name, wanted.models, wanted.shown, undo=self.undo)
         self.send_json({"agent": name, "connected": not self.undo})
 
@@ -96,10 +99,11 @@ class _Disconnect(_Connect):
 
 
 class _Test(_AgentPage):
+    takes: ClassVar[Takes] = {"post": _AgentTrial}
     _running: asyncio.Task[list[Finding] | AppError] | None = None
 
     async def post(self, name: str) -> None:
-        wanted = self.body_of(_Tried)
+        wanted = self.body_of(_AgentTrial)
         # A task of the program: it ends with it, and with the page that asked.
         self._running = spawn(self._find(name, wanted.models), f"test of {name[:40]}")
         try:

@@ -31,7 +31,7 @@ from app.providers.aistudio import AISTUDIO
 from app.providers.aistudio_window import BUILD, Guide, app_address, guide
 from app.providers.signin import Consent
 from app.server.guard import Kind
-from app.server.pages import Page
+from app.server.pages import Page, Takes
 from app.upstream.relay import Relay, label_of, relay_labels
 
 __all__ = ["Studio", "StudioShower", "StudioState", "studio_routes"]
@@ -378,7 +378,7 @@ def _no_window(label: str) -> RequestError:
 # --- routes ----------------------------------------------------------------------------------------
 
 
-class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
+class _StudioOpening(msgspec.Struct, forbid_unknown_fields=True):
     account: str = _DEFAULT
     """As ``aistudio/home`` or ``home``."""
     consent: str = ""
@@ -404,22 +404,23 @@ class _Login(_StudioPage):
     """Opens the window; it makes no key and shows no secret, so the same user may do it."""
 
     kind: ClassVar[Kind] = "inference"
+    takes: ClassVar[Takes] = {"post": _StudioOpening}
 
     async def get(self) -> None:
-        await self._open(_Wanted(self.label(), self.get_query_argument("consent", "")))
+        await self._open(_StudioOpening(self.label(), self.get_query_argument("consent", "")))
 
     async def post(self) -> None:
         if not self.request.body:
-            await self._open(_Wanted(self.label()))
+            await self._open(_StudioOpening(self.label()))
             return
         try:
-            wanted = msgspec.json.decode(self.request.body, type=_Wanted)
+            wanted = msgspec.json.decode(self.request.body, type=_StudioOpening)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             told = str(error) if isinstance(error, msgspec.ValidationError) else "it is no JSON"
             raise RequestError(f"The body is wrong: {told}.", code="invalid_json") from None
         await self._open(wanted)
 
-    async def _open(self, wanted: _Wanted) -> None:
+    async def _open(self, wanted: _StudioOpening) -> None:
         label = label_of(wanted.account)
         consent = _consent()
         agreed = wanted.consent == consent.version or label in relay_labels(

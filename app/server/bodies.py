@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 import msgspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.canonical.parts import DialectName
 from app.dialects.base import Dialect
@@ -24,7 +25,7 @@ from app.gateway.takendown import Nowhere, TakenDown
 from app.ledger.bodies import Answer, Bodies, Heard, Kept, as_json, read_answer
 from app.ledger.entry import Entry as LedgerEntry
 from app.server.inference import Handle, Inference
-from app.server.pages import Page
+from app.server.pages import Page, Takes
 
 __all__ = ["Replay", "body_routes", "keeping"]
 
@@ -212,6 +213,14 @@ def _side(name: str, at: float, row: Mapping[str, Any], answer: Answer) -> dict[
     }
 
 
+class ReplayWanted(BaseModel):
+    """Asking a kept request again. The body may be empty."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    model: str | None = Field(None, min_length=1)
+
+
 class _ReplayPage(Page):
     kind = "control"
 
@@ -221,6 +230,8 @@ class _ReplayPage(Page):
 
 
 class _Again(_ReplayPage):
+    takes: ClassVar[Takes] = {"post": ReplayWanted}
+
     async def post(self, name: str) -> None:
         self.send_json(await self.replay.run(name, _model_of(self.request.body)))
 
@@ -232,13 +243,11 @@ class _Body(_ReplayPage):
 
 def _model_of(raw: bytes) -> str | None:
     try:
-        body = msgspec.json.decode(raw) if raw.strip() else {}
-        model = body.get("model")
-    except (msgspec.MsgspecError, UnicodeDecodeError, AttributeError):
+        return ReplayWanted.model_validate_json(raw.strip() or b"{}").model
+    except ValidationError as error:
+        if any(one["loc"] == ("model",) for one in error.errors(include_url=False)):
+            raise RequestError("`model` is the name of a model.", param="model") from None
         raise RequestError("The body is a JSON object, or empty.", code="invalid_json") from None
-    if model is not None and (not isinstance(model, str) or not model):
-        raise RequestError("`model` is the name of a model.", param="model")
-    return model
 
 
 def body_routes(control: Any, replay: Replay) -> list[Any]:

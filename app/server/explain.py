@@ -10,25 +10,33 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import msgspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.accounts.account import Account
 from app.canonical.parts import DialectName, JsonObject, Media
 from app.canonical.request import ChatRequest, Message, Tool
 from app.dialects.base import Dialect, Route, decode_object, dump
 from app.errors import AppError, RequestError
-from app.http import Headers
 from app.routing.catalog import Catalog
 from app.routing.explain import explain, listed_names
 from app.routing.facts import FactsMissing, RequestFacts
 from app.routing.plan import Plan, RankOf, StateOf
 from app.routing.rules import Decision, RuleSet, decide_counting
 from app.routing.suffix import parse_level, with_reasoning
-from app.server.pages import Page
+from app.server.pages import Page, Takes
 
-__all__ = ["Explain", "ExplainDesk", "Question", "explain_call", "explain_routes", "read_question"]
+__all__ = [
+    "Explain",
+    "ExplainDesk",
+    "Question",
+    "QuestionBody",
+    "explain_call",
+    "explain_routes",
+    "read_question",
+]
 
 Explain: TypeAlias = Callable[[JsonObject], Awaitable[dict[str, Any]]]
 """Answers the body of a question; raises ``RequestError`` when it is wrong."""
@@ -96,19 +104,55 @@ async def explain_call(desk: ExplainDesk, body: JsonObject) -> dict[str, Any]:
     return found
 
 
-_FIELDS: Mapping[str, tuple[type, str]] = {
-    "request": (dict, "an object"),
-    "path": (str, "text"),
-    "model": (str, "text"),
-    "tokens": (int, "a whole number"),
-    "stream": (bool, "true or false"),
-    "tools": (list, "a list of names"),
-    "images": (bool, "true or false"),
-    "client": (str, "text"),
-    "key": (str, "text"),
-    "headers": (dict, "an object of texts"),
-    "conversation": (str, "text"),
+class QuestionBody(BaseModel):
+    """A call that is only thought of; what it says wins over what its ``request`` says."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    request: dict[str, Any] | None = None
+    path: str | None = None
+    model: str | None = None
+    tokens: int | None = Field(None, ge=0)
+    stream: bool | None = None
+    tools: list[str] | None = None
+    images: bool | None = None
+    client: str | None = None
+    key: str | None = None
+    headers: dict[str, str] | None = None
+    conversation: str | None = None
+    thinking: bool | int | float | str | None = None
+
+
+_WORDS: Mapping[str, str] = {
+    "request": "an object",
+    "path": "text",
+    "model": "text",
+    "tokens": "a whole number",
+    "stream": "true or false",
+    "tools": "a list of names",
+    "images": "true or false",
+    "client": "text",
+    "key": "text",
+    "headers": "an object of texts",
+    "conversation": "text",
+    "thinking": "true, false or a level",
 }
+
+
+def _read_body(body: JsonObject) -> QuestionBody:
+    try:
+        return QuestionBody.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        match first["type"]:
+            case "extra_forbidden":
+                told = f"{name} is not known here; known are {', '.join(_WORDS)}."
+            case "greater_than_equal":
+                told = f"{name} must not be negative."
+            case _:
+                told = f"{name} must be {_WORDS[name]}."
+        raise RequestError(told, param=name) from None
 
 
 def read_question(body: JsonObject, dialects: Mapping[DialectName, Dialect]) -> Question:
@@ -117,46 +161,30 @@ def read_question(body: JsonObject, dialects: Mapping[DialectName, Dialect]) -> 
     Raises:
         RequestError: it is wrong; ``param`` says where.
     """
-    values: dict[str, Any] = {}
-    for name, value in body.items():
-        if name == "thinking" or value is None:
-            values[name] = value
-            continue
-        if name not in _FIELDS:
-            known = ", ".join((*_FIELDS, "thinking"))
-            raise RequestError(f"{name} is not known here; known are {known}.", param=name)
-        kind, words = _FIELDS[name]
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise RequestError(f"{name} must be {words}.", param=name)
-        values[name] = value
-    dialect, path, request, stream = _request_of(values, dialects)
-    said = _with_flags(request, values)
-    tokens = values.get("tokens")
-    if tokens is not None and tokens < 0:
-        raise RequestError("tokens must not be negative.", param="tokens")
+    asked = _read_body(body)
+    dialect, path, request, stream = _request_of(asked, dialects)
+    said = _with_flags(request, asked)
     facts = RequestFacts(
-        values.get("model") or request.model,
+        asked.model or request.model,
         path,
-        values["stream"] if values.get("stream") is not None else stream,
-        values.get("client") or "",
-        values.get("key") or "",
-        _headers(values.get("headers") or {}),
-        values.get("conversation") or "",
+        stream if asked.stream is None else asked.stream,
+        asked.client or "",
+        asked.key or "",
+        tuple((asked.headers or {}).items()),
+        asked.conversation or "",
         lambda: said,
     )
-    return Question(facts, dialect, None if values.get("request") is None else said, tokens)
+    return Question(facts, dialect, None if asked.request is None else said, asked.tokens)
 
 
 def _request_of(
-    values: Mapping[str, Any], dialects: Mapping[DialectName, Dialect]
+    asked: QuestionBody, dialects: Mapping[DialectName, Dialect]
 ) -> tuple[DialectName, str, ChatRequest, bool]:
     """Return dialect, path, request and whether it streams; an empty request where none is given.
 
     Without a path, the dialects are tried in turn: the first that can read the body has it.
     """
-    model = values.get("model") or ""
-    body = values.get("request")
-    path = values.get("path")
+    model, body, path = asked.model or "", asked.request, asked.path
     if path is not None:
         path = path.partition("?")[0]
         ways = [
@@ -168,7 +196,7 @@ def _request_of(
         if not ways and body is not None:
             raise RequestError(f"No dialect has the path {path!r}.", param="path")
     else:
-        ways = [way for d in dialects.values() if (way := _usual_way(d, model)) is not None]
+        ways = [usual for d in dialects.values() if (usual := _usual_way(d, model)) is not None]
     if body is None:
         if ways:
             return ways[0][0].name, ways[0][1], ChatRequest(model, ()), False
@@ -195,13 +223,11 @@ def _usual_way(dialect: Dialect, model: str) -> tuple[Dialect, str, Route] | Non
     return None
 
 
-def _with_flags(request: ChatRequest, values: Mapping[str, Any]) -> ChatRequest:
+def _with_flags(request: ChatRequest, asked: QuestionBody) -> ChatRequest:
     """Return the request as the flags say it is."""
-    if (tools := values.get("tools")) is not None:
-        if not all(isinstance(name, str) for name in tools):
-            raise RequestError("tools must be a list of names.", param="tools")
-        request = replace(request, tools=tuple(Tool(name) for name in tools))
-    if (images := values.get("images")) is not None:
+    if asked.tools is not None:
+        request = replace(request, tools=tuple(Tool(name) for name in asked.tools))
+    if (images := asked.images) is not None:
         messages = request.messages
         if images:
             picture = Media("image", url="https://example.com/image.png")
@@ -209,7 +235,7 @@ def _with_flags(request: ChatRequest, values: Mapping[str, Any]) -> ChatRequest:
         else:
             messages = tuple(_without_images(message) for message in messages)
         request = replace(request, messages=messages)
-    thinking = values.get("thinking")
+    thinking = asked.thinking
     if thinking is None:
         return request
     level = {True: "auto", False: "none"}.get(thinking) if isinstance(thinking, bool) else None
@@ -226,14 +252,9 @@ def _without_images(message: Message) -> Message:
     return replace(message, parts=tuple(parts))
 
 
-def _headers(fields: Mapping[str, Any]) -> Headers:
-    if not all(isinstance(value, str) for value in fields.values()):
-        raise RequestError("headers must be an object of texts.", param="headers")
-    return tuple(fields.items())
-
-
 class _ExplainPage(Page):
     kind = "control"
+    takes: ClassVar[Takes] = {"post": QuestionBody}
 
     def initialize(self, control: Any, explain: Explain) -> None:  # type: ignore[override]
         super().initialize(control)

@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -14,13 +14,13 @@ from app.accounts.desk import Desk
 from app.accounts.imports import Found, Listing, find
 from app.errors import RequestError
 from app.providers.base import Provider
-from app.server.pages import Control
+from app.server.pages import Control, Takes
 from app.server.signin import AccountPage
 
 __all__ = ["import_routes"]
 
 
-class _Choice(msgspec.Struct, forbid_unknown_fields=True):
+class _ImportChoice(msgspec.Struct, forbid_unknown_fields=True):
     key: str
     label: str | None = None
     consent: str = ""
@@ -29,6 +29,7 @@ class _Choice(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Imports(AccountPage):
     kind = "control"
+    takes: ClassVar[Takes] = {"post": _ImportChoice}
     look: Callable[[Path | None], Listing]
 
     def initialize(  # type: ignore[override] # Tornado gives each route its own arguments
@@ -48,7 +49,7 @@ class _Imports(AccountPage):
         )
 
     async def post(self) -> None:
-        chosen = self.read_body(_Choice)
+        chosen = self.read_body(_ImportChoice)
         listing = await self._listing(chosen.folder)
         found = next((one for one in listing.found if one.key == chosen.key), None)
         if found is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -19,7 +19,7 @@ from msgspec import UNSET, UnsetType
 from app.errors import RequestError
 from app.keys import KeyKind, KeyRecord
 from app.ledger.limits import shown_use
-from app.server.pages import Page
+from app.server.pages import Page, Takes
 from app.server.spending import Spending
 from app.store.opening import Opening
 
@@ -42,7 +42,7 @@ class _NewKey(msgspec.Struct, forbid_unknown_fields=True):
     aliases: dict[str, str] | None = None
 
 
-class _Changes(msgspec.Struct, forbid_unknown_fields=True):
+class _KeyChanges(msgspec.Struct, forbid_unknown_fields=True):
     label: str | UnsetType = UNSET
     expires_at: float | UnsetType | None = UNSET
     providers: list[str] | UnsetType | None = UNSET
@@ -53,7 +53,7 @@ class _Changes(msgspec.Struct, forbid_unknown_fields=True):
     aliases: dict[str, str] | UnsetType | None = UNSET
 
 
-class _Rotation(msgspec.Struct, forbid_unknown_fields=True):
+class _KeyRotation(msgspec.Struct, forbid_unknown_fields=True):
     keep_s: float = 0.0
 
 
@@ -109,7 +109,7 @@ class KeyDesk:
 
     async def edit(self, name: str, body: bytes) -> KeyRecord:
         """Change what a JSON body names; null takes a scope, an end or limits away."""
-        wanted = _decode(body, _Changes)
+        wanted = _decode(body, _KeyChanges)
         changes = {
             field: value
             for field in wanted.__struct_fields__
@@ -123,7 +123,7 @@ class KeyDesk:
 
     async def rotate(self, name: str, body: bytes) -> tuple[KeyRecord, str]:
         """Give a key a new secret; the body may say for how long the old one is still taken."""
-        wanted = _decode(body, _Rotation) if body else _Rotation()
+        wanted = _decode(body, _KeyRotation) if body else _KeyRotation()
         store = await self._opening.keys()
         made = await asyncio.to_thread(store.rotate, name, wanted.keep_s)
         self._changed()
@@ -135,6 +135,12 @@ class KeyDesk:
         record = await asyncio.to_thread(store.revoke, name)
         self._changed()
         return record
+
+    async def rename_account(self, old_id: str, new_id: str) -> None:
+        """Let the keys that are for an account follow it to its new id."""
+        store = await self._opening.keys()
+        if await asyncio.to_thread(store.rename_account, old_id, new_id):
+            self._changed()
 
     def _check(self, providers: Iterable[str] | None) -> None:
         for name in providers or ():
@@ -174,6 +180,8 @@ class _KeyPage(Page):
 
 
 class _Keys(_KeyPage):
+    takes: ClassVar[Takes] = {"post": _NewKey}
+
     async def get(self) -> None:
         records = await self.keys.list()
         self.send_json({"keys": [self.keys.shown(record) for record in records]})
@@ -183,11 +191,15 @@ class _Keys(_KeyPage):
 
 
 class _Key(_KeyPage):
+    takes: ClassVar[Takes] = {"post": _KeyChanges}
+
     async def post(self, name: str) -> None:
         self.send_key(await self.keys.edit(name, self.request.body))
 
 
 class _Rotate(_KeyPage):
+    takes: ClassVar[Takes] = {"post": _KeyRotation}
+
     async def post(self, name: str) -> None:
         self.send_key(*await self.keys.rotate(name, self.request.body))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import msgspec
 from tornado.httputil import HTTPServerRequest
@@ -13,12 +13,16 @@ from app.canonical.failure import failure_of
 from app.canonical.parts import DialectName
 from app.dialects.base import Dialect
 from app.errors import AppError, RequestError
+from app.gateway.refusal import with_help
 from app.keys import KeyRecord
 from app.server.caller import Access, cors
 from app.server.guard import Grant, Kind
 from app.server.models import ModelRow, render_models
 
-__all__ = ["Control", "Page", "page_routes"]
+__all__ = ["Control", "Page", "Takes", "page_routes"]
+
+Takes: TypeAlias = Mapping[str, type[Any]]
+"""Model of the JSON body that a method takes, by the method's name in small letters."""
 
 
 class Control(Protocol):
@@ -73,6 +77,7 @@ class Page(RequestHandler):
     """A route with its access rule; errors take the form of the caller's dialect."""
 
     kind: ClassVar[Kind] = "inference"
+    takes: ClassVar[Takes] = {}
     control: Control
     grant: Grant
     request_id: str
@@ -137,9 +142,14 @@ class Page(RequestHandler):
         """Return the dialect in which the caller expects errors."""
         return self.control.dialects[caller_dialect(self.request)]
 
+    def help_at(self) -> str:
+        """Return where this caller finds the help."""
+        return self.control.access.policy.address_for(self.request.headers.get("Host", ""))
+
     def refuse(self, error: AppError) -> None:
         """Answer with an error."""
-        reply = self.dialect().encode_failure(failure_of(error), self.request_id)
+        failure = with_help(failure_of(error), self.help_at())
+        reply = self.dialect().encode_failure(failure, self.request_id)
         self.set_status(reply.status)
         for key, value in reply.headers:
             self.set_header(key, value)
@@ -187,7 +197,7 @@ class _Missing(Page):
                     f"There is no route {self.request.method} {self.request.path[:200]}.",
                     status=404,
                     code="route_not_found",
-                    hint="The help page `Routes` lists what is served.",
+                    hint="The help page `API` lists what is served.",
                 )
             )
 

@@ -8,7 +8,7 @@ serve``, whoever asks shows the page himself. Routes, for those who may change t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -16,7 +16,7 @@ from app.accounts.desk import Desk
 from app.accounts.flow import Flow
 from app.errors import RequestError
 from app.providers.signin import CookiePage, SecretSignIn
-from app.server.pages import Control
+from app.server.pages import Control, Takes
 from app.server.signin import AccountPage
 
 __all__ = ["Place", "Places", "Shower", "cookie_page", "place_routes"]
@@ -122,13 +122,15 @@ class _All(_PlacePage):
         self.send_json(self.places.render(self.desk))
 
 
-class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
+class _PlaceWanted(msgspec.Struct, forbid_unknown_fields=True):
     place: Place
 
 
 class _Show(_PlacePage):
+    takes: ClassVar[Takes] = {"post": _PlaceWanted}
+
     def post(self, flow: str) -> None:
-        wanted = self.read_body(_Wanted)
+        wanted = self.read_body(_PlaceWanted)
         found = self.desk.logins.get(flow)
         if not found.live:
             raise RequestError(

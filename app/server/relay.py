@@ -12,7 +12,7 @@ import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,7 +25,7 @@ from app.providers.aistudio import AISTUDIO
 from app.providers.signin import Consent
 from app.server.caller import Access
 from app.server.frames import StrictWebSocketHandler
-from app.server.pages import Control, Page
+from app.server.pages import Control, Page, Takes
 from app.upstream.relay import Relay, label_of
 from app.upstream.relay_page import Page as RelayedPage
 from app.upstream.relay_page import PageGone
@@ -193,7 +193,7 @@ def _label(accounts: tuple[str, ...] | None) -> str:
 # --- the app to copy -------------------------------------------------------------------------------
 
 
-class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
+class _RelayAppWanted(msgspec.Struct, forbid_unknown_fields=True):
     account: str
     """As ``aistudio/home`` or ``home``."""
     consent: str = ""
@@ -216,6 +216,7 @@ class RelayApp(Page):
     """The page's own files, with address and key filled in."""
 
     kind = "control"
+    takes: ClassVar[Takes] = {"post": _RelayAppWanted}
     control: KeyMaker
 
     def initialize(  # type: ignore[override] # Tornado gives each route its own arguments
@@ -242,7 +243,7 @@ class RelayApp(Page):
             RequestError: the body is wrong, or the text was not agreed to.
         """
         try:
-            wanted = msgspec.json.decode(self.request.body, type=_Wanted)
+            wanted = msgspec.json.decode(self.request.body, type=_RelayAppWanted)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             told = str(error) if isinstance(error, msgspec.ValidationError) else "it is no JSON"
             raise RequestError(f"The body is wrong: {told}.", code="invalid_json") from None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -27,7 +27,7 @@ from app.errors import AppError, ConfigError, ConfigProblem, RequestError
 from app.gateway.exchange import Gateway
 from app.rulesets.loading import Routing
 from app.server.explain import explain_routes
-from app.server.pages import Page
+from app.server.pages import Page, Takes
 from app.server.rules import RuleDesk
 from app.server.settings import SettingsDesk
 from app.yamltree import parse_yaml
@@ -53,7 +53,7 @@ class RouteSource(Protocol):
         ...
 
 
-class _Draft(msgspec.Struct, forbid_unknown_fields=True):
+class _RouteDraft(msgspec.Struct, forbid_unknown_fields=True):
     text: str
     question: dict[str, Any] | None = None
 
@@ -174,14 +174,14 @@ class _RoutePage(Page):
         super().initialize(control)
         self.desk = desk
 
-    def draft(self) -> _Draft:
+    def draft(self) -> _RouteDraft:
         """Return the body.
 
         Raises:
             RequestError: it is wrong.
         """
         try:
-            draft = msgspec.json.decode(self.request.body, type=_Draft)
+            draft = msgspec.json.decode(self.request.body, type=_RouteDraft)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise RequestError(f"The body is wrong: {error}.", code="invalid_json") from error
         if len(draft.text) > _LONGEST:
@@ -190,6 +190,8 @@ class _RoutePage(Page):
 
 
 class _Routes(_RoutePage):
+    takes: ClassVar[Takes] = {"put": _RouteDraft}
+
     async def get(self) -> None:
         self.send_json(await self.desk.show())
 
@@ -199,6 +201,8 @@ class _Routes(_RoutePage):
 
 
 class _Check(_RoutePage):
+    takes: ClassVar[Takes] = {"post": _RouteDraft}
+
     async def post(self) -> None:
         draft = self.draft()
         self.send_json(await self.desk.check(draft.text, draft.question))

@@ -25,7 +25,7 @@ from app.log import tail
 from app.paths import Paths
 from app.providers.webai import ADDRESS, WEBAI, read_cookies
 from app.server.guard import Kind
-from app.server.pages import Page
+from app.server.pages import Page, Takes
 from app.services.definition import Entry, ServiceView
 from app.services.services import Services, Setting
 from app.services.table import TABLE, new_key
@@ -239,12 +239,14 @@ class _One(_ServicePage):
         self.send_json(self.desk.one(name))
 
 
-class _Agreed(msgspec.Struct, forbid_unknown_fields=True):
+class _ServiceStart(msgspec.Struct, forbid_unknown_fields=True):
     consent: str = ""
     """Version of the text that the user has agreed to."""
 
 
 class _Order(_ServicePage):
+    takes: ClassVar[Takes] = {"post": _ServiceStart}
+
     async def post(self, name: str, order: str) -> None:
         services = self.desk.services
         match order:
@@ -256,11 +258,11 @@ class _Order(_ServicePage):
                 await services.turn_off(name)
         self.send_json(self.desk.one(name))
 
-    def _agreed(self) -> _Agreed:
+    def _agreed(self) -> _ServiceStart:
         if not self.request.body:
-            return _Agreed()
+            return _ServiceStart()
         try:
-            return msgspec.json.decode(self.request.body, type=_Agreed)
+            return msgspec.json.decode(self.request.body, type=_ServiceStart)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise RequestError(
                 "The body must be JSON, with `consent` at most.", code="invalid_json"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -19,7 +19,7 @@ from app.config import Config, json_schema, warnings
 from app.configfile import REMOVE, KeyName, Located, edit_keys, read
 from app.errors import ConfigError, ConfigProblem, RequestError
 from app.paths import write_private
-from app.server.pages import Page
+from app.server.pages import Page, Takes
 
 __all__ = ["SettingsDesk", "SettingsSource", "is_editable", "settings_routes"]
 
@@ -218,18 +218,19 @@ def _overrides(env: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-class _Edit(msgspec.Struct, forbid_unknown_fields=True):
+class _SettingsChange(msgspec.Struct, forbid_unknown_fields=True):
     key: list[str]
     value: Any = None
     remove: bool = False
 
 
-class _Edits(msgspec.Struct, forbid_unknown_fields=True):
-    changes: list[_Edit]
+class _SettingsChanges(msgspec.Struct, forbid_unknown_fields=True):
+    changes: list[_SettingsChange]
 
 
 class _SettingsPage(Page):
     kind = "control"
+    takes: ClassVar[Takes] = {"patch": _SettingsChanges}
 
     def initialize(self, control: Any, desk: SettingsDesk) -> None:  # type: ignore[override]
         super().initialize(control)
@@ -240,7 +241,7 @@ class _SettingsPage(Page):
 
     async def patch(self) -> None:
         try:
-            wanted = msgspec.json.decode(self.request.body, type=_Edits)
+            wanted = msgspec.json.decode(self.request.body, type=_SettingsChanges)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise RequestError(f"The body is wrong: {error}.", code="invalid_json") from error
         if len(wanted.changes) > _MAX_CHANGES:

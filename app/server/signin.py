@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from tornado.web import HTTPError
@@ -20,7 +20,7 @@ from app.errors import AccessError, RequestError
 from app.providers.signin import SecretSignIn
 from app.server.callback import PAGE_HEADERS, render_page, show_return
 from app.server.guard import Grant
-from app.server.pages import Control, Page
+from app.server.pages import Control, Page, Takes
 
 __all__ = ["AccountPage", "render_flow", "signin_routes"]
 
@@ -141,7 +141,7 @@ def render_flow(flow: Flow, now: float, *, names: bool) -> dict[str, Any]:
     return {**told, "expires_in": flow.expires_in(now), **kept}
 
 
-class _NewFlow(msgspec.Struct, forbid_unknown_fields=True):
+class _SignInWanted(msgspec.Struct, forbid_unknown_fields=True):
     way: str | None = None
     account: str | None = None
     user_email: str | None = None
@@ -152,6 +152,8 @@ class _NewFlow(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Login(AccountPage):
+    takes: ClassVar[Takes] = {"post": _SignInWanted}
+
     async def get(self, name: str) -> None:
         self.require_own()
         provider = self.provider_id(name)
@@ -240,7 +242,7 @@ class _Login(AccountPage):
         if self._answer_page(provider):
             return
         self.require_control()
-        wanted = self.read_body(_NewFlow)
+        wanted = self.read_body(_SignInWanted)
         account = wanted.account
         if account is None and wanted.user_email:
             known = self.desk.book.choose(provider, wanted.user_email)
@@ -328,7 +330,7 @@ def _choose(views: list[AccountView], desk: Desk, provider: str, wanted: str) ->
     return next(iter(signed_in or views), None)
 
 
-class _Credential(msgspec.Struct, forbid_unknown_fields=True):
+class _SentCredential(msgspec.Struct, forbid_unknown_fields=True):
     """A secret under whichever name the caller knows it by."""
 
     secret: str | None = None
@@ -346,9 +348,11 @@ class _Credential(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Account(AccountPage):
+    takes: ClassVar[Takes] = {"post": _SentCredential}
+
     async def post(self, name: str) -> None:
         self.require_control()
-        sent = self.read_body(_Credential)
+        sent = self.read_body(_SentCredential)
         given = (
             *(sent.secret, sent.api_key, sent.token),
             *(sent.cookie, sent.clerk_jwt_cookie, sent.jwt),
