@@ -43,6 +43,7 @@ from app.configvalues import (
 )
 
 __all__ = [
+    "AT_START",
     "BUILT_IN_PROVIDERS",
     "DIALECTS",
     "REFERENCE",
@@ -81,6 +82,9 @@ BUILT_IN_PROVIDERS = (
     "webai",
 )
 """Names that mean a service we know; any other entry needs ``kind: compatible``."""
+
+AT_START = ("server", "database")
+"""Sections that hold from the next start; the others hold as soon as the file is saved."""
 
 DIALECTS = ("openai_chat", "openai_responses", "anthropic", "gemini")
 

@@ -32,6 +32,7 @@ __all__ = [
     "locate",
     "part",
     "read",
+    "render_value",
     "with_part",
 ]
 
@@ -235,7 +236,7 @@ def _render_fields(model: type[BaseModel], values: Any, path: str, indent: str) 
             yield f"{indent}{key}:"
             yield from _render_fields(nested, value, f"{path}.{key}", f"{indent}  ")
         else:
-            yield f"{indent}{key}: {_render(value)}"
+            yield f"{indent}{key}: {render_value(value)}"
             yield from _examples(f"{path}.{key}", indent)
 
 
@@ -252,7 +253,7 @@ def _render_example(
     name: str | None, model: type[BaseModel] | None, values: dict[str, Any]
 ) -> Iterator[str]:
     if "" in values:
-        yield f"{name}: {_render(values[''])}"
+        yield f"{name}: {render_value(values[''])}"
     elif model is None:
         yield f"{name}:"
         for key, entries in values.items():
@@ -285,7 +286,7 @@ def _model_of(annotation: Any) -> type[BaseModel] | None:
     return annotation if is_model else None
 
 
-def _render(value: Any) -> str:
+def render_value(value: Any) -> str:
     """Return a value as YAML's flow form; text is quoted unless it is a plain word."""
     match value:
         case str():
@@ -298,9 +299,9 @@ def _render(value: Any) -> str:
         case float() if value.is_integer():
             return str(int(value))
         case Mapping():
-            return f"{{{', '.join(f'{k}: {_render(v)}' for k, v in value.items())}}}"
+            return f"{{{', '.join(f'{k}: {render_value(v)}' for k, v in value.items())}}}"
         case tuple() | list():
-            return f"[{', '.join(_render(item) for item in value)}]"
+            return f"[{', '.join(render_value(item) for item in value)}]"
         case _:
             return msgspec.json.encode(value).decode()
 

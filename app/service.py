@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
 import socket
 import string
@@ -19,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app import __version__, log, settle
+from app import log, settle
 from app.accounts.account import Account
 from app.accounts.command import CommandCredentials, run_program
 from app.accounts.configured import configured_accounts
@@ -35,7 +34,7 @@ from app.accounts.roster import Roster
 from app.accounts.steps import Driver
 from app.accounts.vault import Vault
 from app.canonical.parts import DialectName
-from app.config import Config, warnings
+from app.config import AT_START, Config
 from app.configfile import Located, load_file
 from app.dialects import DIALECTS
 from app.dialects.base import Dialect
@@ -66,7 +65,7 @@ from app.server.dashboard import Dashboard, dashboard_routes
 from app.server.entries import exact_entries, pattern_entries
 from app.server.front import FrontServer
 from app.server.guard import Grant
-from app.server.health import render_account, render_providers
+from app.server.health import Checkup
 from app.server.imports import import_routes
 from app.server.inference import Inference
 from app.server.keys import KeyDesk, key_routes
@@ -146,6 +145,7 @@ class Service:
     rules: RuleDesk = field(init=False)
     store: Opening = field(init=False)
     overview: Overview = field(init=False)
+    checkup: Checkup = field(init=False)
     sessions: Sessions = field(default_factory=lambda: Sessions(time.monotonic))
     live: Live = field(init=False)
     show: Callable[[], None] | None = None  # the dashboard's window, where there is a desktop
@@ -250,8 +250,14 @@ class Service:
         self.client = Client(settle.client_settings(self.config, self.env, self.port))
         self.vault = Vault(self.paths.vault, passphrase_file=passphrase_file(self.env))
         self.desk = make_desk(
-            self.vault, self.roster, self.providers, self._send, changed=self._accounts_changed
+            self.vault,
+            self.roster,
+            self.providers,
+            self._send,
+            changed=self._accounts_changed,
+            tell=self._account_troubled,
         )
+        self.desk.book.carry = self.keys.rename_account
         self.relay = Relay(time.time, lambda: str(uuid.uuid4()), changed=self._page_changed)
         self.studio = Studio(self.paths.data / "aistudio.json", self.relay, self._tell)
         self.helpers = ServiceDesk(self, self._fetch, self._tell, self._greet_one)
@@ -316,6 +322,7 @@ class Service:
             session=self.sessions.accepts,
         )
         self.overview = Overview(self)
+        self.checkup = Checkup(self)
         recent = self.gateway.recent = Recent(time.time, time.monotonic)
         self.spending.watch(recent.sizes)
         lines = LogLines()
@@ -453,6 +460,10 @@ class Service:
         if fresh:
             spawn(self._greet(fresh), "new accounts")
 
+    def _account_troubled(self, account_id: str, text: str) -> None:
+        self.overview.trouble(account_id, text)
+        self._tell()
+
     def _greet_one(self, account: Account) -> None:
         spawn(self._greet([account]), "models of a page")
 
@@ -537,7 +548,7 @@ class Service:
         rebuilt = config.upstream != self.config.upstream
         notes = [
             f"{name} holds from the next start"
-            for name in ("server", "database")
+            for name in AT_START
             if getattr(config, name) != getattr(self.config, name)
         ]
         relogged = config.logging != self.config.logging
@@ -589,47 +600,7 @@ class Service:
 
     def health(self, grant: Grant) -> dict[str, Any]:
         """Return version, uptime and the state of each provider and account in scope."""
-        scope = [a for a in self.roster.accounts() if grant.allows(a.provider.id, None, a.id)]
-        return {
-            "status": "paused" if self.gateway.paused else "ok",
-            "state": self.gateway.paused or "running",
-            "version": __version__,
-            "uptime_s": round(time.time() - self.started_at, 1),
-            "address": f"http://localhost:{self.port}",
-            "pid": os.getpid(),
-            "requests": {
-                "running": self.inference.active,
-                "served": self.served,
-                "failed": self.failed,
-            },
-            "providers": render_providers(scope, self._account_health),
-            "keys": self.store.trouble or "ready",
-            "rules": self.rules.health() if grant.who != "key" else {},
-            **self.overview.health(in_full=grant.who != "key"),
-            # Problems and warnings name accounts beyond the scope of a client's key.
-            "config": self._config_state() if grant.who != "key" else {},
-        }
-
-    def _account_health(self, account: Account) -> dict[str, Any]:
-        now = time.time()
-        return render_account(
-            account,
-            self.roster.overall(account, now),
-            trouble=self.discovery.trouble(account.id),
-            window=self.quotas.tightest(account.id, now),
-            warning=self.desk.warning(account.id),
-            configured=self.desk.book.is_configured(account.id),
-            models=len(self.gateway.catalog.names(account)),
-        )
-
-    def _config_state(self) -> dict[str, Any]:
-        doubts = (*self.rules.doubts, *self.spending.warnings, *self.records.warnings)
-        return {
-            "path": str(self.located.path),
-            "why": self.located.why,
-            "problems": list(self.problems),
-            "warnings": [*warnings(self.config, self.env), *doubts],
-        }
+        return self.checkup.read(grant)
 
     def models(self, grant: Grant, *, demo: bool) -> list[ModelRow]:
         """Return the models in the caller's scope; the demo's only while there is no account."""
