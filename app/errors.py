@@ -56,11 +56,13 @@ class AppError(Exception):
         retry: whether another attempt can help, and where.
         retry_after_s: seconds to wait before trying again, or None when unknown.
         param: path of the offending field (``messages[2].content``), or None.
+        passed_on: whether the message is a service's own, which is told as it is.
     """
 
     status = 500
     code = "internal_error"
     retry = Retry.NEVER
+    passed_on = False
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from app.canonical.parts import Native
@@ -61,6 +61,8 @@ class Failure:
     hint: str = ""
     native: Native | None = None
     """The service's error object, for a client of the same dialect."""
+    ours: bool = field(default=False, compare=False)
+    """Whether the message is our own, so that our help has more to say about it."""
 
     @property
     def text(self) -> str:
@@ -108,6 +110,7 @@ def failure_of(error: AppError) -> Failure:
         scope="service" if isinstance(error, UpstreamError) else "request",
         retry=error.retry,
         hint=error.hint,
+        ours=not error.passed_on,
     )
 
 
@@ -121,4 +124,5 @@ def cut_stream(detail: str = "") -> Failure:
         code="upstream_closed",
         scope="service",
         retry=Retry.NEXT_ACCOUNT,
+        ours=True,
     )

@@ -424,4 +424,5 @@ def _malformed(detail: str) -> Failure:
         code="upstream_protocol",
         scope="service",
         retry=Retry.NEXT_ACCOUNT,
+        ours=True,
     )

@@ -503,13 +503,15 @@ def encode_openai_failure(failure: Failure, request_id: str) -> HttpReply:
 
 def error_of(failure: Failure) -> UpstreamError:
     """Return what a service reported in place of an answer as an error to raise."""
-    return UpstreamError(
+    error = UpstreamError(
         failure.message,
         status=failure.status,
         code=failure.code,
         retry=failure.retry,
         retry_after_s=failure.retry_after_s,
     )
+    error.passed_on = True
+    return error
 
 
 def malformed_stream(message: str) -> Failure:
@@ -521,4 +523,5 @@ def malformed_stream(message: str) -> Failure:
         code="upstream_protocol",
         scope="service",
         retry=Retry.NEXT_ACCOUNT,
+        ours=True,
     )

@@ -49,6 +49,7 @@ from app.errors import AppError, RequestError, UpstreamError
 from app.gateway.asking import Prepared, prepare, session_key
 from app.gateway.call import Outcome, Sink, since_ms
 from app.gateway.pinger import Pinger
+from app.gateway.refusal import with_help
 from app.gateway.resources import Resources, kept_headers
 from app.gateway.work import Work
 from app.http import Headers, HttpReply, StreamedReply
@@ -484,6 +485,8 @@ class Attempt:
         if type(last) is Finished:
             self._outcome.stop = last.stop
             self._outcome.usage = last.usage or self._outcome.usage
+        elif type(last) is Failed:
+            events = [*events[:-1], self._told(last.failure)]
         out = pipe.encode(events)
         if type(last) is Finished:
             self._remember_stream(out)
@@ -507,7 +510,10 @@ class Attempt:
     def _failure_event(self, failure: Failure) -> bytes:
         call = self._work.call
         context = self._gateway.reply_context(call, self._work.peek, None)
-        return call.client_side.stream_encoder(context).encode([Failed(failure)])
+        return call.client_side.stream_encoder(context).encode([self._told(failure)])
+
+    def _told(self, failure: Failure) -> Failed:
+        return Failed(with_help(failure, self._work.call.help_at))
 
     def _classify(self, failure: Failure) -> Failure:
         return self._candidate.account.provider.classify(failure, HttpReply(failure.status))

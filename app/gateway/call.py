@@ -64,6 +64,9 @@ class Call:
     """Scope of remembered answers where it is narrower than the caller (one WebSocket, which
     remembers its own answers even when they are not to be stored)."""
 
+    help_at: str = ""
+    """Where this caller finds our help (``http://localhost:8317``); empty for nowhere."""
+
     facts: RequestFacts | None = None
     """The call as rules and hooks see it; None until it was routed."""
 

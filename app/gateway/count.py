@@ -130,7 +130,9 @@ async def _ask(
 
 
 def _as_error(failure: Failure) -> AppError:
-    return AppError(failure.message, status=failure.status, code=failure.code, param=failure.param)
+    error = AppError(failure.message, status=failure.status, code=failure.code, param=failure.param)
+    error.passed_on = not failure.ours
+    return error
 
 
 def countable_text(request: ChatRequest) -> str:

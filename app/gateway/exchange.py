@@ -34,7 +34,7 @@ from app.gateway.naming import name_model
 from app.gateway.passthrough import pass_on
 from app.gateway.pinger import Pinger
 from app.gateway.recent import Recent, Watched
-from app.gateway.refusal import helps_more, upstream_shown, without_secrets
+from app.gateway.refusal import helps_more, upstream_shown, with_help, without_secrets
 from app.gateway.resources import GatewayLimits, Resources
 from app.gateway.route import may_follow, route
 from app.gateway.turns import Turns
@@ -272,7 +272,7 @@ class Gateway(Resources):
         ``own``: the sign-in is the client's, which has to hear what became of it.
         """
         outcome.failure = failure
-        shown = failure if own else upstream_shown(failure)
+        shown = with_help(failure if own else upstream_shown(failure), call.help_at)
         if sink.started:
             context = replace(self.reply_context(call, None, None), variant=variant)
             outcome.status = 200

@@ -7,9 +7,26 @@ from dataclasses import replace
 import msgspec
 
 from app.canonical.failure import Failure
+from app.help import with_address
 from app.log import cut
 
-__all__ = ["helps_more", "upstream_shown", "without_secrets"]
+__all__ = ["helps_more", "upstream_shown", "with_help", "without_secrets"]
+
+
+def with_help(failure: Failure, at: str) -> Failure:
+    """Return a failure whose text ends with the address of our help about it.
+
+    What a service said stays as it is, unless we give advice of our own with it. So does a full
+    context: agents know it by its words and shorten the conversation.
+
+    Args:
+        failure: as the client is about to be told.
+        at: where we are served, for this client; empty for no address.
+    """
+    if failure.kind == "context_full" or not (failure.ours or failure.hint):
+        return failure
+    hint = with_address(failure.hint, failure.code, at)
+    return failure if hint == failure.hint else replace(failure, hint=hint)
 
 
 def without_secrets(failure: Failure) -> Failure:

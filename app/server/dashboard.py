@@ -12,7 +12,7 @@ style, no other host, no frame around it.
 
 from __future__ import annotations
 
-import re
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -24,13 +24,16 @@ from tornado.iostream import StreamClosedError
 from app.accounts.account import Account
 from app.errors import AccessError, AppError, RequestError
 from app.gateway.status import ModelStatus
+from app.help import TROUBLESHOOTING, has_entry, read_groups, read_page
 from app.paths import asset
 from app.routing.catalog import Catalog
 from app.server.agents import agent_routes
 from app.server.front import FrontContext
 from app.server.guard import Kind
+from app.server.help import help_routes
+from app.server.helptext import render_text
 from app.server.live import Feed, Live
-from app.server.pages import Page
+from app.server.pages import Page, Takes
 from app.server.sessions import TICKET_S, Sessions
 from app.server.settings import SettingsDesk, settings_routes
 
@@ -46,19 +49,6 @@ _TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
-_PAGES = (
-    "dashboard",
-    "desktop",
-    "accounts",
-    "agents",
-    "routing",
-    "extensions",
-    "settings",
-    "errors",
-    "routes",
-    "architecture",
-)
-"""Order of the help; pages that are added later come after these, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +118,7 @@ class _Show(_DashboardPage):
             self.send_json({"shown": False, "url": self.address()})
 
 
-class _Redeem(msgspec.Struct, forbid_unknown_fields=True):
+class _SessionWanted(msgspec.Struct, forbid_unknown_fields=True):
     ticket: str
 
 
@@ -136,6 +126,7 @@ class _Session(_DashboardPage):
     """Opening a session is for anybody with a ticket, ending one for whoever has it."""
 
     kind = "open"
+    takes: ClassVar[Takes] = {"post": _SessionWanted}
 
     def post(self) -> None:
         context = getattr(self.request.connection, "context", None)
@@ -152,7 +143,7 @@ class _Session(_DashboardPage):
                 "Only Dragoman's own page may do this.", status=403, code="origin_not_allowed"
             )
         try:
-            wanted = msgspec.json.decode(self.request.body, type=_Redeem)
+            wanted = msgspec.json.decode(self.request.body, type=_SessionWanted)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise RequestError("The body needs a ticket.", code="invalid_json") from error
         token = self.dashboard.sessions.redeem(wanted.ticket)
@@ -217,30 +208,32 @@ class _Models(_DashboardPage):
 
 
 class _Help(_DashboardPage):
-    def get(self, name: str | None = None) -> None:
-        names = _help_names()
+    """The pages as the dashboard shows them; ``server.help`` has them for any browser."""
+
+    async def get(self, name: str | None = None) -> None:
         if name is None:
-            titles = [{"name": each, "title": _title(_help_text(each))} for each in names]
-            self.send_json({"pages": titles})
+            groups = [
+                {
+                    "title": group.title,
+                    "pages": [
+                        {"name": page.name, "title": page.title, "about": page.about}
+                        for page in group.pages
+                    ],
+                }
+                for group in read_groups()
+            ]
+            self.send_json({"groups": groups})
             return
-        if name not in names:
-            raise RequestError(f"There is no help page {name}.", status=404, code="no_help_page")
-        self.send_json({"name": name, "text": _help_text(name)})
-
-
-def _help_names() -> list[str]:
-    found = {path.stem for path in asset("docs").glob("*.md")}
-    known = [name for name in _PAGES if name in found]
-    return [*known, *sorted(found - set(known))]
-
-
-def _help_text(name: str) -> str:
-    return asset(f"docs/{name}.md").read_text("utf-8")
-
-
-def _title(text: str) -> str:
-    match = re.match(r"# (.+)", text)
-    return match[1].strip() if match is not None else ""
+        anchor = ""
+        if read_page(name) is None and has_entry(name):
+            name, anchor = TROUBLESHOOTING, name
+        try:
+            html = await asyncio.to_thread(render_text, name)
+        except KeyError:
+            raise RequestError(
+                f"There is no help page {name}.", status=404, code="no_help_page"
+            ) from None
+        self.send_json({"name": name, "anchor": anchor, "html": html})
 
 
 def model_table(
@@ -329,4 +322,5 @@ def dashboard_routes(control: Any, dashboard: Dashboard) -> list[Any]:
         (r"/admin/help/(?P<name>[a-z0-9_-]+)", _Help, shared),
         *settings_routes(control, dashboard.settings),
         *agent_routes(control),
+        *help_routes(control),
     ]

@@ -27,6 +27,7 @@ from app.dialects.base import Dialect, Route
 from app.dialects.translate import ClientSide
 from app.errors import AppError, RequestError
 from app.gateway.call import Call, ClientGone, Outcome, Sink
+from app.gateway.refusal import with_help
 from app.http import Headers
 from app.providers.base import Extra
 from app.server.caller import Access, account_scope, cors
@@ -231,6 +232,7 @@ class InferenceDelegate(HTTPMessageDelegate):
             means=str if grant.key is None else grant.key.means,
             surface=entry.surface,
             extra=entry.extra,
+            help_at=self._help_at(),
         )
         if self._connection.stream.closed():
             return  # the client left while its body was read; nobody would tell us again
@@ -267,13 +269,17 @@ class InferenceDelegate(HTTPMessageDelegate):
         self._chunks = []
         self._answer_refusal()
 
+    def _help_at(self) -> str:
+        return self._inference.access.policy.address_for(self._headers.get("Host", ""))
+
     def _answer_refusal(self) -> None:
         error = self._refused
         if error is None or self._answered or self._connection.stream.closed():
             return
         self._answered = True
         request_id = self._inference.new_id("req_")
-        reply = self._entry.dialect.encode_failure(failure_of(error), request_id)
+        failure = with_help(failure_of(error), self._help_at())
+        reply = self._entry.dialect.encode_failure(failure, request_id)
         fields = {key.lower(): (key, value) for key, value in reply.headers}
         fields["x-request-id"] = ("x-request-id", request_id)
         fields["x-dragoman-route"] = ("x-dragoman-route", "attempts=0")

@@ -71,6 +71,12 @@ class AccessPolicy:
             return True
         return port in self.ports and (name in self.loopback_names or _is_loopback(name))
 
+    def address_for(self, host: str) -> str:
+        """Return where a caller reaches us: by the ``Host`` that it used, if that is one of ours."""
+        if self.accepts_host(host):
+            return f"http://{host}"
+        return f"http://localhost:{min(self.ports, default=80)}"
+
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 

@@ -30,6 +30,7 @@ from app.dialects.sse import SseParser
 from app.errors import AppError
 from app.gateway.call import Call, ClientGone
 from app.gateway.exchange import Gateway
+from app.gateway.refusal import with_help
 from app.http import Headers
 from app.server.caller import account_scope
 from app.server.frames import StrictWebSocketHandler
@@ -151,7 +152,8 @@ class ResponsesSocket(StrictWebSocketHandler, Page):
                 await self._warm_up(raw)
                 return
         except AppError as error:
-            await self.write_message(encode_ws_failure(failure_of(error), request_id))
+            failure = with_help(failure_of(error), self.help_at())
+            await self.write_message(encode_ws_failure(failure, request_id))
             return
         dialect = self.dialect()
         call = Call(
@@ -170,6 +172,7 @@ class ResponsesSocket(StrictWebSocketHandler, Page):
             key_label="" if self.grant.key is None else self.grant.key.label,
             means=str if self.grant.key is None else self.grant.key.means,
             memory_scope=self._scope,
+            help_at=self.help_at(),
         )
         await self.sockets.inference.handle(call, _SocketSink(self, request_id))
 

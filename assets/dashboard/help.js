@@ -2,29 +2,30 @@
 
 import * as api from "./api.js";
 import { fill, h } from "./dom.js";
-import { render } from "./markdown.js";
 
 export function helpSection() {
   const list = h("nav", { class: "pages", "aria-label": "Help pages" });
   const article = h("article", { class: "prose" });
-  const element = h("section", { class: "help-section" }, h("h1", { class: "hidden" }, "Help"), list, article);
-  let pages = null;
+  const element = h("section", { class: "help-section" }, list, article);
+  let groups = null;
+  let shown = "";
 
-  async function show(name) {
+  /** Show a page, `PAGE#ANCHOR`, or the entry of an error code. */
+  async function show(wanted) {
     try {
-      if (!pages) pages = (await api.get("/admin/help")).pages;
-      const chosen = pages.some((page) => page.name === name) ? name : pages[0] && pages[0].name;
-      fill(list, pages.map((page) => h("a", { href: `#/help/${page.name}`, "data-key": page.name,
-        "aria-current": page.name === chosen ? "page" : null }, page.title || page.name)),
-      h("a", { href: "#/welcome", "data-key": "welcome" }, "First steps"));
-      if (!chosen) {
-        fill(article, h("p", { class: "note" }, "No help is shipped with this build."));
-        return;
-      }
-      const text = (await api.get(`/admin/help/${chosen}`)).text;
-      article.replaceChildren(render(text, (target) => pageLink(target, pages)));
-      scrollTo(0, 0);
+      if (!groups) groups = (await api.get("/admin/help")).groups;
+      const [name, place] = (wanted || "index").split("#");
+      const page = await api.get(`/admin/help/${encodeURIComponent(name)}`);
+      fill(list, groups.map((group) => [h("h2", {}, group.title), group.pages.map((one) => h("a", {
+        href: `#/help/${one.name}`, "data-key": one.name, "aria-current": one.name === page.name ? "page" : null,
+      }, one.title))]), h("a", { href: "#/welcome", "data-key": "welcome" }, "First steps"));
+      if (shown !== page.name) article.replaceChildren(...nodes(page.html, page.name));
+      shown = page.name;
+      const target = article.querySelector(`[id="${CSS.escape(place || page.anchor)}"]`);
+      if (target) target.scrollIntoView();
+      else scrollTo(0, 0);
     } catch (error) {
+      shown = "";
       if (error.status !== 401) fill(article, h("p", { class: "note bad" }, error.message));
     }
   }
@@ -32,9 +33,15 @@ export function helpSection() {
   return { element, show };
 }
 
-/** Return where a link of a help page leads here; empty when it leads nowhere. */
-function pageLink(target, pages) {
-  if (/^https:\/\//.test(target)) return target;
-  const match = /^([a-z0-9_-]+)\.md(?:#.*)?$/.exec(target);
-  return match && pages.some((page) => page.name === match[1]) ? `#/help/${match[1]}` : "";
+/** Return a page of the program's own as nodes, with its links leading to places of this page. Its
+ * markup is what the program made of the shipped text; the policy of this page lets nothing in it run. */
+function nodes(html, name) {
+  const parsed = new DOMParser().parseFromString(html, "text/html");
+  for (const link of parsed.querySelectorAll("a[href]")) {
+    const href = link.getAttribute("href");
+    if (href.startsWith("#")) link.setAttribute("href", `#/help/${name}${href}`);
+    else if (/^\/help\/examples\//.test(href)) link.setAttribute("target", "_blank");
+    else if (href === "/help" || href.startsWith("/help/")) link.setAttribute("href", `#${href}`);
+  }
+  return [...parsed.body.childNodes].map((node) => document.adoptNode(node));
 }

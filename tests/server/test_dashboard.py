@@ -156,7 +156,7 @@ async def test_a_session_is_no_key_for_another_host_or_page(home):
 async def test_all_that_the_page_asks_needs_control(home):
     async with site(home) as running:
         client = Client(running)
-        for path in ("live", "models", "help", "help/routes", "config"):
+        for path in ("live", "models", "help", "help/accounts", "config"):
             assert (await client.get(f"/admin/{path}")).status == 401
         assert (await client.ask("PATCH", "/admin/config", {"changes": []})).status == 401
         assert (await client.post("/admin/show")).status == 401
@@ -270,13 +270,18 @@ async def test_wrong_changes_are_refused(home, body, status):
 async def test_help_is_the_shipped_documentation(home):
     async with site(home) as running:
         client = Client(running)
-        pages = (await client.admin("GET", "/admin/help")).json["pages"]
-        assert pages[0] == {"name": "dashboard", "title": "The dashboard"}
-        assert {page["name"] for page in pages} == {
-            file.stem for file in asset("docs").glob("*.md")
+        groups = (await client.admin("GET", "/admin/help")).json["groups"]
+        assert groups[0]["title"] == "Start"
+        assert {page["name"] for group in groups for page in group["pages"]} == {
+            file.stem for file in asset("docs").glob("*.md") if file.stem != "index"
         }
-        page = (await client.admin("GET", "/admin/help/routes")).json
-        assert page["text"] == asset("docs/routes.md").read_text("utf-8")
+        assert all(page["title"] for group in groups for page in group["pages"])
+        page = (await client.admin("GET", "/admin/help/accounts")).json
+        assert (page["name"], page["anchor"]) == ("accounts", "")
+        assert page["html"].startswith('<h1 id="accounts">Accounts</h1>')
+        entry = (await client.admin("GET", "/admin/help/accounts_cooling")).json
+        assert (entry["name"], entry["anchor"]) == ("troubleshooting", "accounts_cooling")
+        assert 'id="accounts_cooling"' in entry["html"]
         missing = await client.admin("GET", "/admin/help/none")
         assert (missing.status, code_of(missing)) == (404, "no_help_page")
 
