@@ -216,7 +216,8 @@ class _Encoder:
     def _stream(self) -> None:
         if self._request.stream:
             self._body["stream"] = True
-            if self._request.include_usage:
+            # What the client is shown of it is decided where its answer is written.
+            if self._target.tells_use:
                 self._body["stream_options"] = {"include_usage": True}
 
     def _output(self) -> None:

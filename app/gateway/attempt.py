@@ -35,6 +35,7 @@ from app.canonical.stale import without_signatures
 from app.canonical.usage import Usage
 from app.dialects.base import Dialect
 from app.dialects.identity import identity_edits
+from app.dialects.stream_use import UseFilter, ask_for_use
 from app.dialects.tap import Tap
 from app.dialects.tools import ToolNames
 from app.dialects.translate import (
@@ -86,12 +87,15 @@ class Attempt:
         "_candidate",
         "_content_by",
         "_gateway",
+        "_may_ask_use",
         "_outcome",
         "_pinger",
         "_sink",
         "_upstream",
+        "_use_filter",
         "_work",
         "asked",
+        "asks_use",
         "first_at",
         "kept",
         "status",
@@ -107,8 +111,20 @@ class Attempt:
         pinger: Pinger,
         *,
         bare: bool = False,
+        ask_use: bool = True,
     ) -> None:
-        """Begin an attempt; ``bare`` leaves out what is signed in the history."""
+        """Begin an attempt.
+
+        Args:
+            gateway: what every exchange needs.
+            work: the call.
+            candidate: whom to ask.
+            sink: where the answer goes.
+            outcome: what is noted of the call.
+            pinger: keeps the client's connection alive until the answer begins.
+            bare: leave out what is signed in the history.
+            ask_use: the service may be asked what a stream used.
+        """
         self._bare = bare
         self._gateway = gateway
         self._work = work
@@ -118,6 +134,15 @@ class Attempt:
         self._pinger = pinger
         self._upstream: Dialect = gateway.dialects[candidate.dialect]
         self._content_by = 0.0
+        self._use_filter: UseFilter | None = None
+        self._may_ask_use = (
+            ask_use
+            and work.peek.stream
+            and candidate.dialect == "openai_chat"
+            and gateway.telling.may_ask(candidate.account.id)
+        )
+        self.asks_use = False
+        """Whether we asked the service what the stream used; its client may have, too."""
         self.asked: Account | None = None
         """The account with the credential that went along; None before it was asked."""
         self.status = 0
@@ -163,6 +188,8 @@ class Attempt:
                 self.kept = kept_headers(reply.headers)
                 return await self._gateway.read_failure(candidate, self._upstream, reply)
             self._gateway.proved(prepared.account)
+            if self.asks_use:
+                self._gateway.telling.learn(candidate.account.id, takes=True)
             if collects:
                 return await self._collected(reply, names)
             if not work.peek.stream:
@@ -203,12 +230,16 @@ class Attempt:
             else identity_edits(candidate.dialect, work.head)
         )
         profile = self._gateway.catalog.profile(account, candidate.public, candidate.model)
-        target = Target(profile, provider.issuer, provider.official)
+        target = Target(profile, provider.issuer, provider.official, self._may_ask_use)
         level = work.level(candidate.step)
         if level is not None and same:
             edits |= reasoning_edits(self._upstream, work.request(), level, target)
         elif level is not None and request is not None:
             request = with_reasoning(request, level)
+        self.asks_use = self._may_ask_use and not same
+        if same and self._may_ask_use and (asking := ask_for_use(candidate.dialect, work.head)):
+            self.asks_use, self._use_filter = True, UseFilter()
+            edits |= asking
         return translate(
             call.dialect,
             self._upstream,
@@ -361,7 +392,7 @@ class Attempt:
 
     async def _passed_on(self, reply: StreamedReply) -> Served | Failure:
         """Carry a same-dialect stream: bytes untouched, looked at only beside."""
-        tap = Tap(self._upstream)
+        tap, use = Tap(self._upstream), self._use_filter
         held: list[bytes] = []
         sink, pinger = self._sink, self._pinger
         committed = False
@@ -369,6 +400,8 @@ class Attempt:
         try:
             async for chunk in reply.chunks:
                 tap.feed(chunk)
+                if use is not None:
+                    chunk = use.feed(chunk)
                 if not committed:
                     held.append(chunk)
                     if tap.failure is not None and not tap.content:
@@ -380,10 +413,26 @@ class Attempt:
                     self._start(reply.headers)
                     chunk = b"".join(held)
                     held.clear()
-                pinger.at_border = chunk.endswith(_BORDERS)
-                await sink.write(chunk)
+                if chunk:
+                    pinger.at_border = chunk.endswith(_BORDERS)
+                    await sink.write(chunk)
         except UpstreamError as error:
             broken = failure_of(error)
+        if use is not None:
+            held.append(use.close())
+        return await self._passed(reply, tap, held, broken, committed=committed)
+
+    async def _passed(
+        self,
+        reply: StreamedReply,
+        tap: Tap,
+        held: list[bytes],
+        broken: Failure | None,
+        *,
+        committed: bool,
+    ) -> Served | Failure:
+        """End a same-dialect stream; ``held`` is what the client was not sent yet."""
+        sink = self._sink
         tap.close()
         self._outcome.usage, self._outcome.stop = tap.usage, tap.stop or ""
         verdict = tap.verdict()
@@ -393,7 +442,8 @@ class Attempt:
             if verdict is not None:
                 return self._classify(verdict)
             self._start(reply.headers)
-            await sink.write(b"".join(held))
+        if rest := b"".join(held):
+            await sink.write(rest)
         if verdict is not None and tap.failure is None:
             # The service did not say that it failed, so we do.
             await sink.write(b"\n\n" + self._failure_event(verdict))

@@ -25,6 +25,7 @@ from app.extensions import NO_EXTENSIONS, Extensions
 from app.gateway.call import Call, Outcome
 from app.gateway.memory import ResponseMemory
 from app.gateway.replay import ReplayCache
+from app.gateway.telling import Telling
 from app.http import Headers, HttpReply, Limits, Send, StreamedReply
 from app.routing.catalog import Catalog
 from app.routing.failover import cooldown_for
@@ -153,6 +154,8 @@ class Resources:
     extensions: Extensions = NO_EXTENSIONS
     hooks: tuple[str, ...] = ()
     """Names of the hooks to ask, in order."""
+    telling: Telling = field(default_factory=lambda: Telling(time.monotonic))
+    """Which servers may be asked what a stream used."""
     traffic: Traffic = field(default_factory=lambda: Traffic(time.monotonic))
     random: Callable[[], float] = random.random
     """From 0 up to 1: spreads the waits before another try."""

@@ -26,8 +26,9 @@ from app.dialects.openai_chat_upstream import encode_chat_request
 from app.errors import TranslationError
 
 
-def encode(request, official=True, issuer="openai", **profile):
-    return encode_chat_request(request, Target(ModelProfile("m", **profile), issuer, official))
+def encode(request, official=True, issuer="openai", tells_use=True, **profile):
+    target = Target(ModelProfile("m", **profile), issuer, official, tells_use)
+    return encode_chat_request(request, target)
 
 
 def ask(*messages, **fields):
@@ -399,6 +400,11 @@ def test_fields_of_another_dialect_are_lost_one_by_one():
     assert paths(encoded) == ["native.container", "native.mcp_servers"]
 
 
-def test_streams_ask_for_usage_when_the_client_does():
-    assert encode(ask(stream=True)).body["stream_options"] == {"include_usage": True}
-    assert "stream_options" not in encode(ask(stream=True, include_usage=False)).body
+@pytest.mark.parametrize("shown", [True, False])
+def test_streams_tell_their_use_whether_the_client_asks_or_not(shown):
+    asked = encode(ask(stream=True, include_usage=shown)).body
+    assert asked["stream_options"] == {"include_usage": True}
+
+
+def test_servers_that_refuse_to_tell_the_use_of_a_stream_are_not_asked():
+    assert "stream_options" not in encode(ask(stream=True), tells_use=False).body

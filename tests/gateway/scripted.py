@@ -196,6 +196,10 @@ def ask_body(dialect, model, *, stream=False, text="hi", **more):
     return body | more
 
 
+TOLD = {"stream_options": {"include_usage": True}}
+"""Of a Chat request that asks what the stream used; without it we do, and nothing is verbatim."""
+
+
 def gemini_path(model, *, stream=False):
     method = "streamGenerateContent" if stream else "generateContent"
     return f"/v1beta/models/{model}:{method}"

@@ -19,6 +19,7 @@ from tests.gateway.scripted import (
     JSON,
     RESPONSES,
     SSE,
+    TOLD,
     Client,
     Desk,
     account,
@@ -205,7 +206,7 @@ async def test_verbatim_stream_keeps_every_byte():
     ]
     chunks += [CHAT_END[:30], CHAT_END[30:]]
     desk = Desk(account(CHAT, "one", ["m"])).answers(Answered(200, SSE, chunks))
-    client = await desk.ask(ask_body("openai_chat", "m", stream=True))
+    client = await desk.ask(ask_body("openai_chat", "m", stream=True, **TOLD))
     assert client.body == b"".join(chunks)
     assert desk.outcome.usage == Usage(input=7, output=2)
     assert client.header("content-type") == "text/event-stream; charset=utf-8"
@@ -216,7 +217,7 @@ async def test_verbatim_stream_keeps_every_byte():
 async def test_content_is_one_write_per_upstream_chunk():
     chunks = chat_stream("a", "b", "c")
     desk = Desk(account(CHAT, "one", ["m"])).answers(Answered(200, SSE, chunks))
-    client = await desk.ask(ask_body("openai_chat", "m", stream=True))
+    client = await desk.ask(ask_body("openai_chat", "m", stream=True, **TOLD))
     assert client.pieces == [chunks[0] + chunks[1], *chunks[2:]]
 
 
@@ -317,7 +318,7 @@ async def test_pings_of_the_service_before_content_are_held():
 
 async def test_stream_that_is_called_json_is_carried_all_the_same():
     desk = Desk(account(CHAT, "one", ["m"])).answers(Answered(200, JSON, chat_stream("a", "b")))
-    client = await desk.ask(ask_body("openai_chat", "m", stream=True))
+    client = await desk.ask(ask_body("openai_chat", "m", stream=True, **TOLD))
     assert client.body == b"".join(chat_stream("a", "b"))
 
 

@@ -18,6 +18,7 @@ from tests.gateway.scripted import (
     CHAT_START,
     JSON,
     SSE,
+    TOLD,
     Client,
     Desk,
     account,
@@ -432,7 +433,7 @@ async def test_own_headers_are_on_every_answer_once(status, stream):
     else:
         step = refusal(status, headers={"x-request-id": "up_1", "request-id": "up_2"})
     desk = Desk(account(CHAT, "one", ["m"])).answers(step)
-    client = await desk.ask(ask_body("openai_chat", "m", stream=stream))
+    client = await desk.ask(ask_body("openai_chat", "m", stream=stream, **(TOLD if stream else {})))
     assert client.status == status
     assert client.header("x-request-id") == "req_test"
     route = client.header("x-dragoman-route")
