@@ -332,10 +332,12 @@ class Provider(_Section):
 class Pattern(_Section):
     """Which provider serves the models whose name matches."""
 
-    match: Regex = Field(..., description="regular expression, searched in the name")
-    provider: Text = Field(..., description="name of a provider")
+    match: Regex = Field(..., description="what is searched for in the name")
+    provider: Text = Field(..., description="the provider that serves these names")
     # All patterns count the same until the user orders them.
-    priority: int = Field(default=0, description="the highest match wins")
+    priority: int = Field(
+        default=0, description="which pattern wins where several match: the highest"
+    )
 
 
 class Capability(_Section):
@@ -380,10 +382,10 @@ class Models(_Section):
     chains: Mapping[str, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(
         default={}, description="models to try one after the other: {name: list of models}"
     )
-    # A chain moves on after any failure that another account may help with.
+    # A chain moves on after each failure that another account may help with.
     moves: Mapping[str, Mapping[str, MoveReasons]] = Field(
         default={},
-        description="chain: {model of it: why the chain may move on to it}; "
+        description="why a chain may move on to a model: {chain: {model: list of reasons}}; "
         f"{', '.join(get_args(MoveReason))}",
     )
     # Without a rule each call goes to the model that it asks for.
@@ -393,12 +395,13 @@ class Models(_Section):
     # Sign-ins of a person are best used one after the other.
     strategies: Mapping[str, Strategy] = Field(
         default={},
-        description='provider, or "*": which of its accounts comes first; '
+        description='which account of a provider comes first: {provider, or "*": strategy}; '
         f"{', '.join(get_args(Strategy))}",
     )
     # Accounts count the same until the user says otherwise.
     weights: Mapping[str, Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]] = Field(
-        default={}, description="provider/label: share of the calls under the strategy weighted"
+        default={},
+        description="shares of the calls under the strategy weighted: {provider/label: share}",
     )
     # A passing failure is no reason to bother the caller.
     retry: Annotated[configrules.Retry, BeforeValidator(_null_is_empty)] = Field(
@@ -471,8 +474,8 @@ class Database(_Section):
     # A file beside the vault needs no server.
     url: DatabaseUrl | None = Field(
         default=None,
-        description="postgresql+psycopg://user:password@host/name; null is a file in the data "
-        "folder",
+        description="the database: postgresql+psycopg://user:password@host/name; null is a file in "
+        "the data folder",
     )
 
 

@@ -195,7 +195,7 @@ class Condition(_Section):
     path: _Patterns | None = Field(default=None, description="path that is called")
     stream: bool | None = Field(default=None, description="whether the answer is streamed")
     header: Mapping[_Text, _Patterns] = Field(
-        default={}, description='header field: its value; "*" is any'
+        default={}, description='header fields: {name: a value, or several}; "*" is any value'
     )
     rule: _Text | None = Field(
         default=None, description="a rule of ccproxy, or one of your own, by its name"
@@ -239,7 +239,8 @@ class Action(_Section):
     )
     chain: _Text | None = Field(default=None, description="name of a chain to use")
     split: Annotated[Mapping[_Text, _Weight], Field(min_length=1)] | None = Field(
-        default=None, description="model: weight; a conversation stays with its model"
+        default=None,
+        description="models to choose from: {model: weight}; a conversation stays with its model",
     )
     reject: Annotated[Rejection, BeforeValidator(_just_message)] | None = Field(
         default=None, description="the message with which the call is refused"
