@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final, Protocol
@@ -99,6 +99,10 @@ def _not_renamed(_old_id: str, _new_id: str) -> None:
     return None
 
 
+async def _not_carried(_old_id: str, _new_id: str) -> None:
+    return None
+
+
 def _is_empty(account: Account) -> bool:
     """Say whether an entry of the settings only names its service: a sign-in to it fills it."""
     return account.credential is None and account.command is None
@@ -134,6 +138,9 @@ class AccountBook:
         """Gives the accounts that are there by a connection; ``publish`` when they change."""
         self.renamed: Callable[[str, str], None] = _not_renamed
         """Told the old and the new id of an account before it is in force under the new one."""
+        self.carry: Callable[[str, str], Awaitable[None]] = _not_carried
+        """Lets what names an account elsewhere follow it from its old id to its new one; an
+        ``AppError`` of it leaves the account its name."""
         self._held: dict[str, Held] = {}
         self._sealed: tuple[str, ...] = ()
         self._moved: dict[str, str] = {}
@@ -537,6 +544,8 @@ class AccountBook:
 
         Raises:
             RequestError: ``invalid_label``, 409 ``label_taken``, or as ``get``.
+            AppError: the vault cannot store it, or what names it cannot follow; nothing has
+                changed then.
         """
         label = check_label(label)
         async with self.exclusive(account_id) as old, self._writing:
@@ -549,6 +558,11 @@ class AccountBook:
                     f"There is an account {record.id} already.", status=409, code="label_taken"
                 )
             await self._vault.put(record)
+            try:
+                await self.carry(old.id, record.id)
+            except AppError:
+                await self._forget(record.id)
+                raise
             self._held[record.id] = Held(record, held.trouble, held.need, unconfirmed=True)
             del self._held[old.id]
             await self._forget(old.id)
@@ -567,7 +581,7 @@ class AccountBook:
         try:
             await self._vault.delete(account_id)
         except AppError as error:
-            _log.error("the old file of %s could not be deleted: %s", account_id, error.text)
+            _log.error("the file of %s could not be deleted: %s", account_id, error.text)
         self._sealed = tuple(self._vault.held_ids())
 
     async def remove(self, account_id: str) -> None:

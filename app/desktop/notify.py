@@ -15,15 +15,19 @@ from typing import Any, Literal, TypeAlias
 
 from app.desktop.menu import Action
 from app.gateway.status import AccountStatus, BudgetStatus, Status, WindowStatus
+from app.server.vitals import AccountTrouble, WholeStatus
 
 __all__ = ["KINDS", "Kind", "Notice", "Notifier", "decide"]
 
 _log = logging.getLogger("dragoman.desktop")
 
-Kind: TypeAlias = Literal["sign_in", "spent", "back", "low", "budget", "config", "code", "answer"]
+Kind: TypeAlias = Literal[
+    "sign_in", "renewal", "spent", "back", "low", "budget", "config", "code", "answer"
+]
 
 KINDS: dict[Kind, str] = {
     "sign_in": "Sign-in needed",
+    "renewal": "Sign-in not renewed, or not stored",
     "spent": "Account used up",
     "back": "Account back",
     "low": "Account nearly used up",
@@ -87,6 +91,7 @@ def decide(
         if account.provider in stopped:
             continue  # the budget says it
         found.extend(_about_account(known, account, after, now, moment))
+    found.extend(_about_renewals(after, acted))
     found.extend(_about_budgets(after, moment))
     found.extend(_about_settings(before, after))
     found.extend(_about_codes(after))
@@ -155,6 +160,27 @@ def _about_account(
                 )
 
 
+def _about_renewals(after: Status, acted: Collection[str]) -> Iterator[Notice]:
+    """Tell of a sign-in that is not renewed any more while its account still serves."""
+    accounts = {account.id: account for account in after.accounts}
+    for trouble in _troubles(after):
+        account = accounts.get(trouble.account)
+        if account is None or account.id in acted or account.paused or account.needs_sign_in:
+            continue  # nobody waits for it, or that it needs a sign-in says more
+        yield Notice(
+            "renewal",
+            _renewal_key(trouble),
+            f"The sign-in of {_name(account)} is in trouble",
+            trouble.text,
+            Action("dashboard", "accounts"),
+            "Show accounts",
+        )
+
+
+def _troubles(status: Status) -> tuple[AccountTrouble, ...]:
+    return status.troubles if isinstance(status, WholeStatus) else ()
+
+
 def _about_budgets(after: Status, moment: Callable[[float], str]) -> Iterator[Notice]:
     """Tell of each level once while it lasts; ``told`` knows which were."""
     for budget in after.budgets:
@@ -202,6 +228,7 @@ def _about_codes(after: Status) -> Iterator[Notice]:
 def _lasting_keys(after: Status, now: float) -> set[str]:
     """Return the keys of what goes on now; what has ended may be told again."""
     keys = {_code_key(pending.id, pending.user_code) for pending in after.sign_ins}
+    keys.update(_renewal_key(trouble) for trouble in _troubles(after))
     if after.problems:
         keys.add(_config_key(after))
     for budget in after.budgets:
@@ -245,6 +272,10 @@ def _name(account: AccountStatus) -> str:
 
 def _sign_in_key(account: AccountStatus) -> str:
     return f"sign_in {account.id}"
+
+
+def _renewal_key(trouble: AccountTrouble) -> str:
+    return f"renewal {trouble.account} {trouble.text}"
 
 
 def _low_key(account: AccountStatus, window: WindowStatus) -> str:

@@ -164,6 +164,33 @@ class Keys:
         )
         return self._put(record, fresh), plain
 
+    def rename_account(self, old_id: str, new_id: str) -> bool:
+        """Let the keys that are for an account follow it to its new id, all of them or none.
+
+        Only the id itself is replaced; a pattern such as ``claude/*`` stays as it was written.
+
+        Returns:
+            Whether any key names the account.
+
+        Raises:
+            AppError: the database cannot be used.
+        """
+        with self._database.write() as connection:
+            named = [
+                record
+                for row in connection.execute(sqlalchemy.select(keys)).mappings()
+                if old_id in ((record := _record(row)).accounts or ())
+            ]
+            for record in named:
+                accounts = (new_id if one == old_id else one for one in record.accounts or ())
+                fresh = replace(record, accounts=tuple(dict.fromkeys(accounts)))
+                connection.execute(
+                    keys.update().where(keys.c.id == record.id).values(scopes=_row(fresh)["scopes"])
+                )
+        if named:
+            self.load_all()
+        return bool(named)
+
     def revoke(self, name: str) -> KeyRecord:
         """Revoke a key from now on; one that is revoked already stays as it is.
 

@@ -249,6 +249,32 @@ async def test_renaming_keeps_everything_else_and_the_old_name_finds_it():
     assert room.book.find("web/office").label == "web-1"
 
 
+async def test_what_names_an_account_follows_it_before_it_is_called_otherwise():
+    room = await opened(record())
+    followed = []
+
+    async def carry(old_id, new_id):
+        followed.append((old_id, new_id, room.account(old_id).id))
+
+    room.book.carry = carry
+    await room.book.rename("web/web-1", "work")
+    assert followed == [("web/web-1", "web/work", "web/web-1")]
+
+
+async def test_account_keeps_its_name_where_what_names_it_cannot_follow():
+    room = await opened(record())
+
+    async def carry(_old_id, _new_id):
+        raise AppError("The keys cannot be changed.")
+
+    room.book.carry = carry
+    with pytest.raises(AppError, match="keys cannot be changed"):
+        await room.book.rename("web/web-1", "work")
+    assert list(room.vault.records) == ["web/web-1"]
+    assert room.account("web/web-1").ready
+    assert room.book.find("web/work") is None
+
+
 @pytest.mark.parametrize("label", ["", "-a", "a/b", "a b", "a" * 65, "é", "..", "a\nb"])
 async def test_labels_that_are_no_names_are_refused(label):
     with pytest.raises(RequestError) as caught:

@@ -2,7 +2,8 @@ import pytest
 
 from app.desktop.menu import Action
 from app.desktop.notify import KINDS, Notice, Notifier, decide
-from app.gateway.status import BudgetStatus
+from app.gateway.status import BudgetStatus, Status
+from app.server.vitals import AccountTrouble, WholeStatus
 from tests.desktop import statuses
 
 NOW = 1_000.0
@@ -52,6 +53,32 @@ def test_sign_in_needed_again_is_told_again():
     _, told = after(having(READY), having(ENDED))
     _, told = after(having(ENDED), having(READY), told)
     assert [n.kind for n in notices(having(READY), having(ENDED), told)] == ["sign_in"]
+
+
+def troubled(*accounts, text="It was revoked."):
+    fields = {name: getattr(statuses.status(), name) for name in Status.__slots__}
+    troubles = tuple(AccountTrouble(account.id, text) for account in accounts)
+    return WholeStatus(**fields | {"accounts": accounts}, troubles=troubles)
+
+
+def test_sign_in_that_is_not_renewed_is_told_once_while_it_lasts():
+    (notice,), told = after(having(READY), troubled(READY))
+    assert (notice.kind, notice.text) == ("renewal", "It was revoked.")
+    assert notice.title == "The sign-in of ChatGPT (ada@example.org) is in trouble"
+    assert notice.action == Action("dashboard", "accounts")
+    assert notices(troubled(READY), troubled(READY), told) == []
+    _, told = after(troubled(READY), having(READY), told)
+    assert [n.kind for n in notices(having(READY), troubled(READY), told)] == ["renewal"]
+
+
+def test_first_snapshot_tells_of_a_sign_in_that_is_not_renewed():
+    assert [n.kind for n in notices(None, troubled(READY))] == ["renewal"]
+
+
+def test_account_that_needs_a_sign_in_or_is_paused_has_no_other_trouble():
+    assert [n.kind for n in notices(troubled(READY), troubled(ENDED))] == ["sign_in"]
+    assert notices(None, troubled(statuses.account(paused=True))) == []
+    assert notices(None, troubled(READY), acted={READY.id}) == []
 
 
 def budget(level, **changes):
@@ -168,7 +195,9 @@ def test_what_is_remembered_ends_with_what_it_was_about():
 
 
 def test_every_kind_but_answers_has_a_switch():
-    assert set(KINDS) == {"sign_in", "spent", "back", "low", "budget", "config", "code"}
+    assert set(KINDS) == {
+        *("sign_in", "renewal", "spent", "back", "low", "budget", "config", "code"),
+    }
 
 
 class Sender:

@@ -10,6 +10,7 @@ import pytest
 from app.accounts.roster import Roster
 from app.config import Config
 from app.errors import AppError, RequestError
+from app.keys import hash_key
 from app.server.keys import KeyDesk
 from app.server.peer import NoProver
 from app.server.spending import Spending
@@ -128,6 +129,16 @@ async def test_key_is_renamed_ended_and_revoked(tmp_path):
         assert (await admin(server, "/new", {"label": "x"})).status == 409
         assert (await admin(server, "/nobody", {"label": "x"})).status == 404
         assert (await admin(server, "/nobody/rotate")).status == 404
+
+
+async def test_key_for_an_account_goes_on_after_that_is_renamed(tmp_path):
+    async with running(tmp_path) as server:
+        made = (await admin(server, "", {"label": "ci", "accounts": ["openai/a"]})).json
+        await server.service.desk.book.carry("openai/a", "openai/b")
+        (record,) = await listed(server)
+        assert (record["id"], record["accounts"]) == (made["record"]["id"], ["openai/b"])
+        index = server.service.store.index
+        assert index.find(hash_key(made["key"])).accounts == ("openai/b",)
 
 
 async def test_key_sends_the_names_that_programs_know_elsewhere(tmp_path):

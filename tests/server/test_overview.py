@@ -1,12 +1,16 @@
 """The status of a running program."""
 
+import contextlib
+import time
+
 import pytest
 
 from app.accounts.desk import Desk
 from app.accounts.vaultstate import Trouble
 from app.build import RELEASES, find_build
-from tests.accounts.services import CONSENT, PROVIDERS, record
-from tests.fakes.basic import DictVault
+from app.errors import AppError
+from tests.accounts.services import CONSENT, HOUR, PROVIDERS, START, granted, record, refusal
+from tests.fakes.basic import DictVault, ScriptedSend
 from tests.server.running import CHAT, SAY, running
 
 TWO = """
@@ -58,12 +62,34 @@ async def test_the_dashboard_is_opened_by_a_ticket_and_its_session_is_taken(tmp_
         assert (await server.post("/admin/session", {"ticket": ticket})).status >= 400
 
 
-async def keeping(service, vault):
+async def keeping(service, vault, *answers):
     """Let a running program keep its accounts in another vault; it is closed with the program."""
     await service.desk.close()
     service.providers.update(PROVIDERS)
-    service.desk = Desk(vault, service.roster, service.providers, service._send)
+    tell, send = service.desk.refresher.tell, ScriptedSend(*answers)
+    service.desk = Desk(vault, service.roster, service.providers, send, tell=tell)
     return service.desk
+
+
+async def test_sign_in_that_is_not_renewed_is_a_trouble_until_it_is(tmp_path):
+    async with running(tmp_path) as server:
+        seen = []
+        good = DictVault(record(left=time.time() + 8 * HOUR - START))
+        desk = await keeping(server.service, good, refusal(said="revoked"), granted(2))
+        await desk.open()
+        status = server.service.overview.status
+        assert status().troubles == ()
+        with contextlib.ExitStack() as stack:
+            stack.callback(server.service.subscribe(lambda: seen.append(status().troubles)))
+            with pytest.raises(AppError):
+                await desk.refresh("web/web-1")
+            ((trouble,),) = seen
+            assert (trouble.account, "revoked" in trouble.text) == ("web/web-1", True)
+            assert status().accounts[0].health == "ready"
+        await desk.book.rename("web/web-1", "work")
+        assert [one.account for one in status().troubles] == ["web/work"]
+        await desk.refresh("web/work")
+        assert status().troubles == ()
 
 
 async def test_account_that_is_signed_out_needs_a_sign_in(tmp_path):

@@ -278,3 +278,28 @@ def test_revoked_key_is_not_changed(keys):
         with pytest.raises(RequestError) as caught:
             change()
         assert caught.value.code == "key_revoked"
+
+
+def test_keys_of_an_account_follow_it_to_its_new_name(keys, database):
+    scopes = [["web/a", "web/b"], ["web/b"], ["web/*", "web/a"], None, ["web/a", "web/c"]]
+    plains = [
+        keys.create("client", f"key {number}", None, {"accounts": scope} if scope else None)[1]
+        for number, scope in enumerate(scopes)
+    ]
+    keys.revoke("key 4")
+    assert keys.rename_account("web/a", "web/c")
+    for index in (keys.index, Keys(database).load_all()):
+        assert [index.find(hash_key(plain)).accounts for plain in plains] == [
+            ("web/c", "web/b"),
+            ("web/b",),
+            ("web/*", "web/c"),
+            None,
+            ("web/c",),
+        ]
+    assert not keys.rename_account("web/a", "web/d")
+
+
+def test_relay_key_stays_one_of_one_account_when_that_is_renamed(keys):
+    _, plain = keys.create("relay", "page", None, {"accounts": ["aistudio/a"]})
+    assert keys.rename_account("aistudio/a", "aistudio/b")
+    assert keys.index.find(hash_key(plain)).accounts == ("aistudio/b",)
