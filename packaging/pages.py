@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import commandline
+
 __all__ = ["main", "render_bash", "render_fish", "render_manual", "render_zsh"]
 
 Words = Mapping[tuple[str, ...], Sequence[str]]
@@ -26,41 +28,6 @@ def _escape(text: str) -> str:
     return "\n".join(
         f"\\&{line}" if line.startswith((".", "'")) else line for line in escaped.splitlines()
     )
-
-
-def _help(command: Any) -> str:
-    return " ".join((command.help or "").split())
-
-
-def _options(command: Any) -> list[tuple[str, str]]:
-    found = []
-    for parameter in command.params:
-        if parameter.param_type_name != "argument" and not parameter.hidden:
-            names = ", ".join([*parameter.opts, *parameter.secondary_opts])
-            value = "" if parameter.is_flag else f" {(parameter.metavar or parameter.name).upper()}"
-            found.append((names + value, " ".join((parameter.help or "").split())))
-    return found
-
-
-def _usage(command: Any) -> str:
-    words = []
-    for parameter in command.params:
-        if parameter.param_type_name == "argument":
-            name = (parameter.metavar or parameter.name).upper().strip("[]")
-            words.append(name if parameter.required else f"[{name}]")
-    return " ".join(words)
-
-
-def _commands(command: Any, at: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
-    """Return every command that people type, in the order of the help."""
-    children = getattr(command, "commands", {})
-    if not children:
-        return [(at, command)]
-    found = []
-    for name, child in children.items():
-        if not child.hidden:
-            found += _commands(child, (*at, name))
-    return found
 
 
 def render_manual(program: Any, version: str) -> str:
@@ -83,15 +50,16 @@ def render_manual(program: Any, version: str) -> str:
         "Responses, Anthropic Messages and Gemini.",
         ".SH COMMANDS",
     ]
-    for at, command in _commands(program):
-        usage = _escape(_usage(command))
-        lines += [".TP", f".B {_escape(' '.join(at))}" + (f" \\fI{usage}\\fR" if usage else "")]
-        lines.append(_escape(_help(command)))
-        options = _options(command)
-        if options:
+    for command in commandline.commands(program):
+        usage = _escape(command.usage)
+        lines += [".TP", f".B {_escape(' '.join(command.at))}"]
+        lines[-1] += f" \\fI{usage}\\fR" if usage else ""
+        lines.append(_escape(" ".join(command.help)))
+        if command.options:
             lines.append(".RS")
-            for names, text in options:
-                lines += [".TP", f".B {_escape(names)}", _escape(text) or "\\&"]
+            for option in command.options:
+                names = f"{', '.join(option.names)} {option.value}".rstrip()
+                lines += [".TP", f".B {_escape(names)}", _escape(option.help) or "\\&"]
             lines.append(".RE")
     lines += [
         ".SH FILES",
@@ -103,7 +71,7 @@ def render_manual(program: Any, version: str) -> str:
         "Sealed accounts and the database.",
         ".SH EXIT STATUS",
         "0 when it did what was asked; 1 when it could not, with a sentence saying why; 2 for a",
-        "command line that it does not understand.",
+        "command line that it does not understand; 3 when it needs a running Dragoman and none runs.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -200,13 +168,10 @@ complete -c dragoman -f -a '(__dragoman_next)'
 
 def main(folder: Path) -> None:
     """Write all four files into a folder."""
-    from typer.main import get_command
-
     from app import __version__
-    from app.cli.program import build
     from app.cli.shell_integration import command_words
 
-    program = get_command(build())
+    program = commandline.program()
     words = command_words(program)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in (

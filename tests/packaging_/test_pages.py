@@ -8,6 +8,7 @@ import pytest
 
 from tests.packaging_.scripts import load
 
+commandline = load("commandline")
 pages = load("pages")
 icons = load("icons")
 
@@ -79,14 +80,10 @@ def test_zsh_can_read_its_completion(written):
 
 
 def test_every_command_that_people_type_is_in_the_manual(written):
-    from typer.main import get_command
-
-    from app.cli.program import build
-
     manual = (written / "dragoman.1").read_text("utf-8")
     assert manual.startswith(".TH DRAGOMAN 1 ")
-    for at, _ in pages._commands(get_command(build())):
-        assert f"\n.B {' '.join(at)}".replace("-", "\\-") in manual
+    for command in commandline.commands(commandline.program()):
+        assert f"\n.B {' '.join(command.at)}".replace("-", "\\-") in manual
     assert "\n.B \\-\\-port PORT\n" in manual
 
 
