@@ -128,26 +128,33 @@ class FrontContext:
         return self._caller
 
 
+_UNASKED_BYTES = 64 * 1024
+"""What is read of a connection while nobody wants it; a request as agents send them has less."""
+
+
 class _FrontStream(IOStream):
     """A stream that makes fewer system calls than Tornado's.
 
     Its no-delay flag, once on, stays on: Tornado puts Nagle's algorithm back after each request,
     which delays the second and later streamed answers of a connection.
 
-    It stays registered for reading while a request is taken from the buffer: Tornado takes it out
-    when a head has come together with its body, and puts it back when the body has been taken.
-    What comes while nobody reads is read once into the buffer; then it is taken out, too.
+    It stays registered for reading while a request is taken from the buffer, and between requests:
+    Tornado takes it out when a head has come together with its body or before it is awaited, and
+    puts it back for the body or to see the client leave. What comes while nobody reads is read into
+    the buffer, one piece at a time; with many of them there it is taken out.
     """
 
     _nodelay = False
-    _awaited = False
+    _stays = False
 
     def _handle_read(self) -> None:
-        self._awaited = self._read_future is not None
+        # With nobody reading, Tornado must not think that somebody does: it would read on and on.
+        self._stays = awaited = self._read_future is not None
         super()._handle_read()
+        self._stays = awaited or self._read_buffer_size < _UNASKED_BYTES
 
     def reading(self) -> bool:
-        return self._awaited or super().reading()
+        return self._stays or super().reading()
 
     def set_nodelay(self, value: bool) -> None:
         if value and not self._nodelay:

@@ -236,7 +236,9 @@ async def test_a_full_server_answers_503_and_counts_its_connections():
         assert (await reader.readuntil(b"/x")).startswith(b"HTTP/1.1 200")
 
 
-async def test_nodelay_stays_on_between_requests(monkeypatch):
+@pytest.fixture
+def streams(monkeypatch):
+    """The streams that the server makes."""
     streams = []
     real = front._FrontStream.__init__
 
@@ -245,6 +247,52 @@ async def test_nodelay_stays_on_between_requests(monkeypatch):
         streams.append(self)
 
     monkeypatch.setattr(front._FrontStream, "__init__", noting)
+    return streams
+
+
+async def until(holds):
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 - nothing tells it
+            await asyncio.sleep(0)
+
+
+class Busy(tornado.web.RequestHandler):
+    """Answers when it is told to."""
+
+    asked = 0
+
+    async def get(self):
+        Busy.asked += 1
+        await self.settings["go_on"].wait()
+        self.finish(b"done")
+
+
+async def test_requests_that_come_early_wait_registered_and_few_of_them(streams, monkeypatch):
+    monkeypatch.setattr(Busy, "asked", 0)
+    go_on = asyncio.Event()
+    application = tornado.web.Application([("/.*", Busy)], go_on=go_on)
+    async with serving(application) as (_, port), dial(port) as (reader, writer):
+        writer.write(OK)
+        await until(lambda: Busy.asked)
+        (stream,) = streams
+        changes = []
+        monkeypatch.setattr(
+            stream.io_loop, "update_handler", lambda fd, state: changes.append(state)
+        )
+        for number in range(1, 4):
+            writer.write(OK)
+            await until(lambda sent=number * len(OK): stream._read_buffer_size == sent)
+        assert changes == []  # each would be a system call
+        monkeypatch.undo()
+        flood = asyncio.ensure_future(reader.read(1))
+        writer.write(OK * 100_000)
+        await until(lambda: not stream._state & stream.io_loop.READ)
+        assert stream._read_buffer_size < front._UNASKED_BYTES + stream.read_chunk_size
+        go_on.set()
+        assert await flood == b"H"
+
+
+async def test_nodelay_stays_on_between_requests(streams):
     async with serving() as (_, port), dial(port) as (reader, writer):
         for _ in range(2):
             writer.write(OK)

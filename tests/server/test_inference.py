@@ -9,7 +9,7 @@ import pytest
 from app.server.guard import Caller
 from app.server.inference import decode_path
 from app.server.peer import NoProver, PeerProof
-from tests.gateway.scripted import CHAT_END, CHAT_START, chat_chunk, chat_whole
+from tests.gateway.scripted import CHAT_END, CHAT_START, TOLD, chat_chunk, chat_whole
 from tests.server.running import (
     CHAT,
     SAY,
@@ -506,7 +506,7 @@ async def test_stream_and_whole_answers_pass_through_a_real_upstream(tmp_path):
     async with Upstream(answer) as up, running(tmp_path, up.settings()) as server:
         reply = await server.post(CHAT, SAY | {"model": "m"})
         assert reply.body == chat_whole("hello")
-        reply = await server.post(CHAT, SAY | {"model": "m", "stream": True})
+        reply = await server.post(CHAT, SAY | {"model": "m", "stream": True} | TOLD)
         assert reply.body == CHAT_START + chat_chunk({"content": "a"}) + CHAT_END
         assert b"Authorization: Bearer sk-fake" in up.requests[0][0].replace(
             b"authorization", b"Authorization"
