@@ -1,4 +1,4 @@
-"""The command line as a list: what the manual page, the completions and the help page are made of."""
+"""The command line as a list, of which the manual page and the page of commands are made."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def program() -> Any:
 
 
 def commands(command: Any, at: tuple[str, ...] = ()) -> Iterator[Command]:
-    """Yield every command that people type, in the order of the help; groups that do nothing are none.
+    """Yield every command that people type, in the order of the help; a mere group is none.
 
     Args:
         command: of ``program``.
@@ -92,7 +92,11 @@ def _argument(parameter: Any) -> str:
 
 def _option(parameter: Any) -> Option:
     value = "" if parameter.is_flag else (parameter.metavar or parameter.name).upper()
-    default = "" if parameter.is_flag or parameter.default in (None, "", ()) else parameter.default
+    default = parameter.default
+    if default is True:  # the first of the two names is what holds
+        default = parameter.opts[0]
+    elif default in (None, False, "", ()):
+        default = ""
     return Option(
         (*parameter.opts, *parameter.secondary_opts),
         value,

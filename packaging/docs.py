@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import docs_commands
 import docs_configuration
 
 __all__ = ["COMMAND", "FOLDER", "PAGES", "main", "outdated"]
@@ -29,6 +30,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "assets" / "docs"
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "configuration.md": docs_configuration.render,
+    "commands.md": docs_commands.render,
 }
 """File in ``assets/docs/`` → what returns its text."""
 
