@@ -23,7 +23,8 @@ A word in capitals stands for a value of yours. A word in brackets can be left o
 that there can be several.
 
 Answers go to standard output, and everything beside them (notes, warnings, errors, questions) to
-standard error. `--json` prints one JSON value in place of text, for scripts. Output has no colour in a pipe, or when the variable `NO_COLOR` is set.
+standard error. `--json` prints one JSON value in place of text, for scripts. Output has no colour
+in a pipe, or when the variable `NO_COLOR` is set.
 
 | exit code | meaning |
 |---|---|
