@@ -592,3 +592,12 @@ async def test_stop_cuts_off_what_takes_too_long(tmp_path, caplog, begun):
 async def test_closing_twice_does_no_harm(tmp_path):
     async with running(tmp_path) as server:
         await server.service.close()
+
+
+def test_child_processes_get_no_variable_that_holds_a_secret(tmp_path):
+    made = build(tmp_path, 'providers: {openai: {api_key: "${A_KEY}"}}\n')
+    made.env = {"A_KEY": "sk-secret", "PATH": "/bin"}
+    try:
+        assert made._child_env() == {"PATH": "/bin"}
+    finally:
+        made.instance.release()

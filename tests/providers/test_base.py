@@ -13,6 +13,10 @@ from app.providers import ANTHROPIC, DEMO, GEMINI, OPENAI, PROVIDERS, compatible
 from app.providers.base import USER_AGENT, Credential, ModelFacts, Provider
 
 KEY = Credential("sk-secret")
+CREDENTIAL_FIELDS = (
+    *("authorization", "cookie", "proxy-authorization", "x-api-key", "x-dragoman-token"),
+    "x-goog-api-key",
+)
 CALL = HttpRequest("POST", "https://host.test/v1/x", (("Content-Type", "application/json"),), b"{}")
 
 
@@ -414,6 +418,15 @@ def test_every_service_is_described_without_contradictions(provider):
     assert all(set(only) <= spoken and only for _, only in provider.dialect_rules)
     assert all(name == name.lower() for name in (*provider.forward, *provider.auth.values()))
     assert provider.demo is (provider is DEMO)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
+def test_no_service_is_sent_a_credential_of_the_caller(provider):
+    theirs = tuple((name, "the-callers-own") for name in CREDENTIAL_FIELDS)
+    for dialect in provider.dialects:
+        asked = HttpRequest("POST", "https://x/", ())
+        sent = provider.prepare(asked, Credential("of-the-account"), dialect, theirs)
+        assert "the-callers-own" not in str(sent.headers)
 
 
 def test_a_provider_is_a_plain_value():

@@ -395,3 +395,12 @@ async def test_answers_are_not_kept_by_caches(tmp_path):
         assert reply.header("cache-control") == "no-store"
         assert reply.header("x-content-type-options") == "nosniff"
         assert reply.header("etag") is None
+
+
+async def test_no_answer_sets_a_cookie(tmp_path):
+    async with running(tmp_path) as server:
+        token = {"Authorization": f"Bearer {server.service.instance.token}"}
+        paths = ["/admin", *(path for method, path in (*CONTROL, *AS_INFERENCE) if method == "GET")]
+        for path in (*paths, "/nowhere"):
+            assert (await server.get(path, token)).all("set-cookie") == []
+        assert (await server.post(CHAT, SAY)).all("set-cookie") == []

@@ -153,3 +153,22 @@ def test_every_header_field_of_ours_is_in_the_documentation():
     assert {"x-dragoman-route", "x-dragoman-count"} <= {name.lower() for name in used}
     for name in used:
         assert f"`{name.lower()}`" in told, name
+
+
+async def test_prompts_and_answers_are_in_no_file_unless_the_settings_say_so(tmp_path):
+    secret = "a prompt that nobody keeps"
+    said = SAY | {"messages": [{"role": "user", "content": secret}]}
+    for settings, kept in (("", False), ("ledger: {bodies: true}\n", True)):
+        home = tmp_path / str(kept)
+        async with running(home, settings) as server:
+            await server.service.records.follow()
+            reply = await server.post(CHAT, said)
+            assert secret in reply.body.decode()  # the demo repeats what it was told
+            assert await asyncio.to_thread(server.service.ledger.opened.wait, 10)
+            assert await asyncio.to_thread(server.service.ledger.flush)
+            assert await asyncio.to_thread(server.service.records.bodies.flush)
+            written = [path.read_bytes() for path in home.rglob("*") if path.is_file()]
+        assert any(b"demo-chat" in content for content in written)
+        assert (home / "data" / "bodies.db").exists() is kept
+        if not kept:
+            assert not any(secret.encode() in content for content in written)
