@@ -73,6 +73,7 @@ from app.server.listen import LOOPBACK, FileBudget, bind, raise_file_limit
 from app.server.live import Live, LogLines
 from app.server.modeldesk import ModelDesk, model_routes
 from app.server.models import ModelRow
+from app.server.openapi import description_routes
 from app.server.overview import Overview
 from app.server.pages import page_routes
 from app.server.peer import Prover, default_program_names, default_prover
@@ -367,6 +368,7 @@ class Service:
             *route_pages(self, self, self.rules, settings),
             *model_routes(self, self.model_desk),
             *registry_routes(self, self.model_desk.public.document),
+            *description_routes(self, self.inference),
             *dashboard_routes(self, dashboard),
         ]
         pages = page_routes(self, extra)
