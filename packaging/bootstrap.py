@@ -41,7 +41,7 @@ import sys
 import sysconfig
 import time
 import venv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -124,6 +124,17 @@ def pytest_arguments(everything: bool, rest: Sequence[str]) -> list[str]:
     fixed = ["-p", "tests.gates", "--cov=app", "--cov-branch", "--cov-report="]
     spread = [] if rest else ["-n", str(workers)]
     return [*fixed, *spread, *(["-m", ALL_BUT_LIVE] if everything else []), *rest]
+
+
+def keep_bytecode(environment: MutableMapping[str, str], folder: Path) -> None:
+    """Let the tests and the programs that they start keep what Python compiles, in one folder.
+
+    Containers often set ``PYTHONDONTWRITEBYTECODE``, and uv compiles nothing when it installs: every
+    process of the suite, hundreds of them, would compile the program and its libraries anew. The
+    folder is within ``.venv``, so that the checkout stays as clean as that variable wants it.
+    """
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    environment.setdefault("PYTHONPYCACHEPREFIX", str(folder))
 
 
 def stamp(version: Sequence[int], machine: str, locks: Mapping[str, bytes]) -> str:
@@ -424,6 +435,7 @@ def test(arguments: Sequence[str]) -> int:
     python = ready_python(ROOT, with_tests=True)
     _ready_system()
     os.chdir(ROOT)
+    keep_bytecode(os.environ, ROOT / ".venv" / "bytecode")
     return become([str(python), "-m", "pytest", *pytest_arguments(everything, rest)])
 
 

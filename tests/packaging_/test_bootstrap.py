@@ -81,6 +81,27 @@ def test_only_the_whole_suite_is_spread_over_the_cores():
     assert "-n" not in bootstrap.pytest_arguments(False, ["tests/x"])
 
 
+def test_what_is_compiled_is_kept_whatever_the_container_says(tmp_path):
+    environment = {"PYTHONDONTWRITEBYTECODE": "1", "HOME": "/h"}
+    bootstrap.keep_bytecode(environment, tmp_path)
+    assert environment == {"HOME": "/h", "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    module = tmp_path / "module.py"
+    module.write_text("x = 1\n", "utf-8")
+    command = [sys.executable, "-c", "import module; print(module.__cached__)"]
+    own = {
+        **os.environ,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPYCACHEPREFIX": str(tmp_path / "own"),
+    }
+    bootstrap.keep_bytecode(own, tmp_path / "other")
+    told = subprocess.run(
+        command, cwd=tmp_path, env=own, capture_output=True, check=True, timeout=60
+    )
+    assert Path(told.stdout.decode().strip()).is_relative_to(tmp_path / "own")
+    assert list((tmp_path / "own").rglob("module.*.pyc"))
+    assert not (tmp_path / "__pycache__").exists()
+
+
 def test_a_test_set_up_also_serves_run_but_not_the_other_way_round():
     run = bootstrap.stamp((3, 12, 1), "linux", {"run.lock": b"a"})
     test = bootstrap.stamp((3, 12, 9), "linux", {"run.lock": b"a", "test.lock": b"b"})
