@@ -1,0 +1,1 @@
+"""What `build.py` builds, one kind of package a file."""
