@@ -31,6 +31,8 @@ ELSEWHERE = {
     # Set-up, which these tests ran in already; asking for its help shows that the words are right.
     "python3 packaging/bootstrap.py run": "python3 packaging/bootstrap.py --help",
     "python3 packaging/bootstrap.py test": "python3 packaging/bootstrap.py --help",
+    # A build takes minutes, and has tests of its own.
+    "python3 packaging/build.py deb": "python3 packaging/build.py --help",
 }
 NO_COMMANDS = {"dragoman", "dragoman.db"}
 
