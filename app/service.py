@@ -302,6 +302,7 @@ class Service:
             answers=self.records.answers,
             fresh=self._fresh,
             rejected=self._rejected,
+            look_again=self.model_desk.look_again,
             own_sign_in=self._forwarding(),
             proved=self._proved,
             low_percent=self.config.quota.low_percent,

@@ -19,6 +19,8 @@ __all__ = ["Discovery"]
 
 _log = logging.getLogger("dragoman.accounts")
 
+_TROUBLE_COOL_S = 5.0
+"""A list that could not be read may be there by now: a local server is started when it is needed."""
 _LIMITS = Limits(connect_s=10.0, first_byte_s=20.0, idle_s=20.0, total_s=30.0)
 
 
@@ -79,20 +81,26 @@ class Discovery:
 
         Args:
             accounts: whose lists are wanted.
-            unless_within_s: accounts that were asked so many seconds ago or less are left alone.
+            unless_within_s: accounts whose list was read so many seconds ago or less are left alone.
         """
-        tasks = [
-            self._task(account)
+        tasks = [self._task(account) for account in self.due(accounts, unless_within_s)]
+        # Whoever waits may leave; the others want the answer still.
+        await asyncio.gather(*(asyncio.shield(task) for task in tasks))
+
+    def due(self, accounts: Iterable[Account], unless_within_s: float) -> list[Account]:
+        """Return the accounts that ``read`` would ask, or is asking."""
+        return [
+            account
             for account in accounts
             if _has_list(account) and not self._was_asked(account, unless_within_s)
         ]
-        # Whoever waits may leave; the others want the answer still.
-        await asyncio.gather(*(asyncio.shield(task) for task in tasks))
 
     def _was_asked(self, account: Account, within_s: float) -> bool:
         at = self._asked_at.get(account.id)
         if at is None or not within_s or account.id in self._running:
             return False
+        if account.id in self._troubles:
+            within_s = min(within_s, _TROUBLE_COOL_S)
         return self._clock() - at < within_s
 
     def _task(self, account: Account) -> asyncio.Task[None]:

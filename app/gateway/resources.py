@@ -90,6 +90,10 @@ async def _no_other(_account: Account) -> Account | None:
     return None
 
 
+async def _nowhere_to_look() -> bool:
+    return False
+
+
 def _unknown(_account_id: str, _model: str) -> float | None:
     return None
 
@@ -163,6 +167,8 @@ class Resources:
     """An account with no more than this left comes after those with more."""
     proved: Callable[[Account], None] = _unproved
     """Told of every account whose credential a service has just accepted."""
+    look_again: Callable[[], Awaitable[bool]] = _nowhere_to_look
+    """Looks for models that are not known yet; returns whether there may be some now."""
     own_sign_in: Callable[[Headers, str, str], Account | None] = _none_of_its_own
     """Returns the account that a call brings along itself, from its head, its dialect and its
     model; None for most. Such a call goes to that account and nowhere else."""

@@ -15,7 +15,7 @@ from app.canonical.parts import DialectName
 from app.canonical.request import ChatRequest
 from app.dialects.base import dump, patch_object, read_head
 from app.dialects.openai_responses_store import unknown_previous
-from app.errors import AppError
+from app.errors import AppError, NoRouteError
 from app.gateway.call import Call, Outcome
 from app.gateway.count import countable_text, media_tokens
 from app.gateway.resources import Resources
@@ -54,6 +54,26 @@ async def route(gateway: Resources, work: Work, follows: str | None, outcome: Ou
         work.conversation,
         readable(work.request),
     )
+    try:
+        await _place(gateway, work, facts, outcome)
+    except NoRouteError:
+        if not await gateway.look_again():
+            raise
+        await _place(gateway, work, facts, outcome)
+    decision = work.decision
+    if follows is not None:
+        work.plan = _knowing(work.plan, follows)
+    if work.peek.operation != "count_tokens" and (decision.edits or gateway.hooks):
+        _edit(gateway, work, facts, outcome)
+
+
+async def _place(gateway: Resources, work: Work, facts: RequestFacts, outcome: Outcome) -> None:
+    """Decide and plan, with the models that are known now.
+
+    Raises:
+        AppError: a rule refuses the call, or nobody can serve it.
+    """
+    call = work.call
     decision = work.decision = await decide_call(gateway, facts, outcome)
     # A rule that names a provider or an account means just that, whoever calls.
     own = None
@@ -65,10 +85,6 @@ async def route(gateway: Resources, work: Work, follows: str | None, outcome: Ou
         _keep(outcome, decision, work.plan)
     else:
         work.plan = plan_call(gateway, call, decision, work.conversation, outcome)
-    if follows is not None:
-        work.plan = _knowing(work.plan, follows)
-    if work.peek.operation != "count_tokens" and (decision.edits or gateway.hooks):
-        _edit(gateway, work, facts, outcome)
 
 
 async def decide_call(gateway: Resources, facts: RequestFacts, outcome: Outcome) -> Decision:

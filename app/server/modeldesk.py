@@ -34,6 +34,8 @@ _COOL_S: Final = 60.0
 """How old an account's list has to be before a person's wish asks for it again."""
 _UNKNOWN_COOL_S: Final = 300.0
 """The same where a program asks for what there is not."""
+_PATIENCE_S: Final = 3.0
+"""How long such a program waits for lists that are being read: services take less than one."""
 
 
 class ModelDesk:
@@ -92,6 +94,21 @@ class ModelDesk:
         await asyncio.gather(
             self.discover(unless_within_s=_COOL_S), self.public.refresh(asked=True)
         )
+
+    async def look_again(self) -> bool:
+        """Look for a model that nobody knows: it may be new, or its server was started just now.
+
+        Returns:
+            Whether a list was read meanwhile; False when all are known and fresh.
+        """
+        if not self._discovery.due(self._roster.accounts(), _UNKNOWN_COOL_S):
+            return False
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self.discover(unless_within_s=_UNKNOWN_COOL_S)
+        except TimeoutError:
+            self._changed()  # some may have answered
+        return True
 
     def noticed(self, failure: Failure | None) -> None:
         """Look at how a request failed: a model that nobody knows may be new."""

@@ -1,8 +1,10 @@
 """What is known of models is kept fresh, and new ones appear by themselves."""
 
 import asyncio
+import dataclasses
 
 from app.http import HttpReply
+from app.server import modeldesk
 from tests.server.running import CHAT, running, whole
 from tests.upstream.registry import model, registry
 
@@ -15,6 +17,8 @@ class Service:
     def __init__(self):
         self.names = ["old"]
         self.asked = 0
+        self.silent = False
+        self._open = set()
 
     async def __aenter__(self):
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -22,12 +26,17 @@ class Service:
         return self
 
     async def __aexit__(self, *_):
+        for writer in self._open:
+            writer.close()
         self._server.close()
         await self._server.wait_closed()
 
     async def _serve(self, reader, writer):
         await reader.readuntil(b"\r\n\r\n")
         self.asked += 1
+        if self.silent:
+            self._open.add(writer)
+            return
         rows = ", ".join(f'{{"id": "{name}"}}' for name in self.names)
         body = whole(f'{{"data": [{rows}]}}'.encode())
         writer.write(body.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
@@ -71,20 +80,46 @@ async def test_a_new_model_of_a_service_appears_without_a_release(tmp_path):
         assert await listed(server) == ["old", "brand-new"]
 
 
-async def test_asking_for_an_unknown_model_makes_the_lists_be_read_again(tmp_path):
+async def test_a_model_that_nobody_knows_is_looked_for_before_it_is_refused(tmp_path):
     async with Service() as fake, running(tmp_path, fake.settings()) as server:
         desk = server.service.model_desk
         at(desk, 0)
         await desk.discover()
         fake.names.append("fake-next")
-        at(desk, 301)
+        at(desk, 299)
         reply = await server.post(CHAT, {"model": "fake-next", "messages": SAY})
         assert reply.json["error"]["code"] == "model_not_found"
+        at(desk, 301)
+        reply = await server.post(CHAT, {"model": "fake-next", "messages": SAY})
+        assert reply.status == 200
+        asked = fake.asked
+        reply = await server.post(CHAT, {"model": "fake-none", "messages": SAY})
+        assert (reply.json["error"]["code"], fake.asked) == ("model_not_found", asked)
 
-        async def there():
-            return "fake-next" in await listed(server)
 
-        await until(there)
+async def test_a_server_that_is_started_later_serves_its_first_request(tmp_path):
+    async with Service() as fake:
+        gone = fake.settings().replace(fake.url, "http://127.0.0.1:9")
+        async with running(tmp_path, gone) as server:
+            desk = server.service.model_desk
+            at(desk, 0)
+            await desk.discover()
+            assert await listed(server) == []
+            account = server.service.roster.accounts()[0]
+            server.service.roster.replace([dataclasses.replace(account, base_url=f"{fake.url}/v1")])
+            at(desk, 6)
+            reply = await server.post(CHAT, {"model": "old", "messages": SAY})
+            assert reply.status == 200
+
+
+async def test_nobody_waits_long_for_a_server_that_does_not_tell_its_models(tmp_path, monkeypatch):
+    monkeypatch.setattr(modeldesk, "_PATIENCE_S", 0.01)
+    async with Service() as fake, running(tmp_path, fake.settings()) as server:
+        await server.service.model_desk.discover()
+        at(server.service.model_desk, 1000)
+        fake.silent = True
+        reply = await server.post(CHAT, {"model": "fake-next", "messages": SAY})
+        assert reply.json["error"]["code"] == "model_not_found"
 
 
 async def test_the_registry_is_asked_and_its_facts_are_in_force_at_once(tmp_path):
