@@ -60,6 +60,22 @@ COMPATIBLE = {
 """Chat cases with fields that only compatible servers know."""
 
 
+STRIDE = 13
+
+
+def places_to_cut(data, name):
+    """Places of a stream at which it is cut in two: around each line end, and in between.
+
+    Those in between are every 13th byte, from a first one that depends on the case's name: frames
+    look alike, so over all cases each byte of a frame has its turn, at a tenth of the time.
+    """
+    first = sum(name.encode()) % STRIDE
+    found = set(range(first, len(data), STRIDE))
+    for end in (at for at, byte in enumerate(data) if byte == 0x0A):
+        found.update(range(max(0, end - 1), min(len(data), end + 3)))
+    return sorted(found)
+
+
 def peek_of(body, model=OTHER_MODEL):
     said = body.get("model")
     return Peek(said if isinstance(said, str) else model, body.get("stream") is True)

@@ -11,7 +11,15 @@ from app.dialects.tap import Tap
 from app.dialects.tools import ToolNames
 from app.dialects.translate import StreamPipe
 from tests.dialects.compare import answer_differences
-from tests.dialects.corpus import ISSUERS, all_cases, answer_of, events_of, raw_of, reply_for
+from tests.dialects.corpus import (
+    ISSUERS,
+    all_cases,
+    answer_of,
+    events_of,
+    places_to_cut,
+    raw_of,
+    reply_for,
+)
 
 EVERY_BYTE_UP_TO = 8 * 1024
 STREAMS = all_cases("stream.sse")
@@ -106,7 +114,7 @@ def test_a_stream_cut_anywhere_ends_in_a_failure_and_never_in_silence(source, na
 @pytest.mark.parametrize("source", DIALECTS)
 def test_a_byte_that_is_no_text_makes_no_decoder_or_tap_raise(source):
     data = raw_of(source, "text", "stream.sse")
-    for place in range(len(data)):
+    for place in places_to_cut(data, source):
         broken = data[:place] + b"\xff" + data[place + 1 :]
         events = events_of(source, broken)
         ends = [event for event in events if isinstance(event, Finished | Failed)]

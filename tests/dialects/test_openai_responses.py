@@ -21,6 +21,7 @@ from app.canonical.parts import (
 from app.dialects.base import dump
 from app.dialects.sse import Frame
 from app.errors import RequestError, UpstreamError
+from tests.dialects.corpus import places_to_cut
 from tests.dialects.responses import (
     ANSWER,
     CASES,
@@ -90,18 +91,17 @@ def test_stream_is_the_same_however_it_is_cut_into_chunks(case):
     whole = decode_stream(data)
     for size in (1, 2, 7, 1000):
         assert decode_stream(data, size) == whole
-    if len(data) <= 8192:
-        for at in range(len(data)):
-            decoder = DIALECT.stream_decoder("openai")
-            events = decoder.feed(data[:at]) + decoder.feed(data[at:]) + decoder.close()
-            assert events == whole
+    for at in places_to_cut(data, case):
+        decoder = DIALECT.stream_decoder("openai")
+        events = decoder.feed(data[:at]) + decoder.feed(data[at:]) + decoder.close()
+        assert events == whole, at
 
 
 @pytest.mark.parametrize("case", ["text", "reasoning", "interleaved", "done_only", "custom_tool"])
 def test_stream_cut_anywhere_is_never_a_clean_end(case):
     data = stream_of(case)
     end = data.rindex(b"}")
-    for at in range(0, end, 5 if len(data) > 6000 else 1):
+    for at in places_to_cut(data[:end], case):
         events = decode_stream(data[:at])
         check_grammar(events)
         assert isinstance(events[-1], Failed)
