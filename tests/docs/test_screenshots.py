@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "assets" / "images"
@@ -26,6 +25,12 @@ def shown():
     }
 
 
+def opened(file):
+    from PIL import Image
+
+    return Image.open(file)
+
+
 def photographs(folder):
     return {file.name for file in folder.glob("*.png")}
 
@@ -37,7 +42,7 @@ def test_pages_show_the_pictures_that_there_are_and_no_other():
 def test_pictures_are_small():
     for file in FOLDER.glob("*.png"):
         assert file.stat().st_size < 64_000, file.name
-        with Image.open(file) as picture:
+        with opened(file) as picture:
             assert picture.mode == "P", f"{file.name} has no palette"
 
 
@@ -58,7 +63,7 @@ def test_script_takes_every_picture_from_the_running_program(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert photographs(tmp_path) == photographs(FOLDER)
     for file in tmp_path.glob("*.png"):
-        with Image.open(file) as new, Image.open(FOLDER / file.name) as kept:
+        with opened(file) as new, opened(FOLDER / file.name) as kept:
             if file.name == "tray-menu.png":  # as wide as this machine's letters are
                 assert new.width > 700
                 assert new.height > 300
