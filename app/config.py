@@ -460,7 +460,7 @@ class Upstream(_Section):
 
 
 class WebSocket(_Section):
-    """The relay's socket."""
+    """The socket of the page that relays for AI Studio."""
 
     # A prompt with images, base64 in JSON, stays below it.
     relay_max_frame_mb: int = Field(

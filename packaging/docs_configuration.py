@@ -37,8 +37,8 @@ HEAD = """\
 # Configuration
 
 Every key of the settings file: what it is, what it takes, its default, and why it has that default.
-[Settings](settings.md) says where the file lies, how a change gets in force, and how to keep
-secrets out of the file. `dragoman config init` writes a file with every key; no file at all is a working
+[Settings](settings.md) says where the file lies, when a change holds, and how to keep secrets out of
+the file. `dragoman config init` writes a file with every key; no file at all is a working
 set-up.
 
 A key is written with the names that it stands below: `server.port` is `port` in the section
@@ -59,56 +59,56 @@ _Example = tuple[str, str]
 
 EXAMPLES: Mapping[str, _Example] = {
     "server": (
-        "Other machines may call; each call then needs a [key](keys.md).",
+        "other machines may call; each call then needs a [key](keys.md).",
         "server:\n  host: 0.0.0.0\n  port: 8317\n",
     ),
     "access": (
-        "A web page at that address may call, with a key.",
+        "a web page at that address may call, with a key.",
         "access:\n  origins: [https://app.example.com]\n",
     ),
     "providers": (
-        "A key of OpenAI from the environment, and a server of your own.",
+        "a key of OpenAI from the environment, and a server of your own.",
         'providers:\n  openai:\n    api_key: "${OPENAI_API_KEY}"\n'
         "  my-server:\n    kind: compatible\n    dialect: openai_chat\n"
         "    base_url: http://localhost:11434/v1\n",
     ),
     "models": (
-        "A short name, a chain, and a rule that sends long prompts elsewhere.",
+        "a short name, a chain, and a rule that sends long prompts elsewhere.",
         "models:\n  aliases:\n    fast: gpt-5-mini\n"
         "  chains:\n    careful: [claude-sonnet-4-5, gpt-5]\n"
         "  rules:\n    - name: long prompts\n      when: {tokens: {over: 60000}}\n"
         "      then: {model: gemini-2.5-pro}\n",
     ),
     "upstream": (
-        "Calls to services go through a proxy.",
+        "calls to services go through a proxy.",
         "upstream:\n  proxy: http://127.0.0.1:3128\n",
     ),
     "websocket": (
-        "The page of AI Studio may send larger messages.",
+        "the page of AI Studio may send larger messages.",
         "websocket:\n  relay_max_frame_mb: 128\n",
     ),
     "database": (
-        "A PostgreSQL server. A password is better kept in the variable `DRAGOMAN_DATABASE__URL`.",
+        "a PostgreSQL server. A password is better kept in the variable `DRAGOMAN_DATABASE__URL`.",
         "database:\n  url: postgresql+psycopg://dragoman@localhost/dragoman\n",
     ),
     "ledger": (
-        "At most 50 dollars a month, and a year of rows.",
+        "at most 50 dollars a month, and a year of rows.",
         "ledger:\n  retention_days: 365\n  budgets:\n    - {name: all, usd: 50}\n",
     ),
     "cache": (
-        "The same question with temperature 0 is answered from memory for ten minutes.",
+        "the same question with temperature 0 is answered from memory for ten minutes.",
         "cache:\n  enabled: true\n  ttl_s: 600\n",
     ),
     "traces": (
-        "Traces for a collector on this machine.",
+        "traces for a collector on this machine.",
         "traces:\n  enabled: true\n  endpoint: http://localhost:4318\n",
     ),
     "quota": (
-        "An account with less than a tenth left comes last.",
+        "an account with less than a tenth left comes last.",
         "quota:\n  low_percent: 10\n",
     ),
     "logging": (
-        "Everything, for programs to read.",
+        "everything, for programs to read.",
         "logging:\n  level: debug\n  json: true\n",
     ),
     "services": (
@@ -116,7 +116,7 @@ EXAMPLES: Mapping[str, _Example] = {
         "services:\n  webai:\n    enabled: true\n",
     ),
     "advanced": (
-        "Larger requests, and no demo models.",
+        "larger requests, and no demo models.",
         "advanced:\n  max_body_mb: 128\n  demo: false\n",
     ),
 }
@@ -176,7 +176,14 @@ def render() -> str:
             lines += ["", "A change here holds from the next start."]
         sentence, text = EXAMPLES[section]
         load(text, f"example of {section}", {})
-        lines += ["", *_wrapped(sentence), "", "```yaml", text.rstrip("\n"), "```"]
+        lines += [
+            "",
+            *_wrapped(f"**Example**: {sentence}"),
+            "",
+            "```yaml",
+            text.rstrip("\n"),
+            "```",
+        ]
         for key in keys:
             if key.path[0] == section:
                 lines += ["", *_entry(key)]
