@@ -37,9 +37,8 @@ HEAD = """\
 # Configuration
 
 Every key of the settings file: what it is, what it takes, its default, and why it has that default.
-[Settings](settings.md) says where the file lies, when a change holds, and how to keep secrets out of
-the file. `dragoman config init` writes a file with every key; no file at all is a working
-set-up.
+[Settings](settings.md) says where the file lies, when a change holds, and how to keep secrets out
+of the file. `dragoman config init` writes a file with every key; no file at all is a working set-up.
 
 A key is written with the names that it stands below: `server.port` is `port` in the section
 `server`. `NAME` stands for a name of your choice, and `[]` for each entry of a list.
