@@ -165,7 +165,9 @@ def test_commands_that_are_mentioned_exist_with_their_options(text):
 
 
 def test_services_to_sign_in_to_are_those_that_the_pages_name():
-    named = {words[0] for text in spoken() for c, words in [meant(text)] if c.name == "login"}
+    named = {
+        words[0] for text in spoken() for c, words in [meant(text)] if words and c.name == "login"
+    }
     services = {name for name, one in PROVIDERS.items() if one.sign_ins}
     assert services <= named <= services | {"PROVIDER", "--import", "--memory-only"}
 
