@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from app.errors import AppError
+from app.help import without_address
 
 __all__ = ["Client"]
 
@@ -105,7 +106,7 @@ def _refusal(status: int, content: bytes) -> AppError:
     """Return the error of an answer in OpenAI's envelope, or as much of it as there is."""
     try:
         error = msgspec.json.decode(content)["error"]
-        message = str(error["message"])
+        message = without_address(str(error["message"]))
         code = str(error.get("code") or f"http_{status}")
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
         message, code = f"Dragoman answered with status {status}.", f"http_{status}"

@@ -146,8 +146,10 @@ def _failed(process: subprocess.Popen[bytes], said: bytes, patience_s: float) ->
         message = "\n".join([f"Dragoman could not start; it {ended}.", *lines[-_LAST_LINES:]])
         return AppError(message, code="start_failed", status=503, hint="See `dragoman logs`.")
     text = "\n".join(lines[first:]).removeprefix("error: ")
+    text, _, command = text.partition("\nhelp: ")
     message, _, hint = text.partition("\nhint: ")
-    return AppError(message, code="start_failed", status=503, hint=hint)
+    told = command.strip().rpartition(" ")[2]
+    return AppError(message, code=told or "start_failed", status=503, hint=hint)
 
 
 def end(record: InstanceRecord, paths: Paths, *, timeout_s: float = STOP_S) -> None:

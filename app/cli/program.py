@@ -14,6 +14,7 @@ from app.cli import (
     connect,
     disconnect,
     doctor,
+    help,
     keys,
     login,
     logout,
@@ -75,6 +76,7 @@ def build() -> typer.Typer:
         shell_integration.shell_integration,
     ):
         program.command(short_help=_SHORT_HELP.get(command.__name__))(command)
+    program.command("help")(help.show_help)
     program.command("open")(open_dashboard)
     program.command("test")(test_agent.ask_agent)
     program.add_typer(accounts.commands, name="accounts")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
 from app.errors import AppError
+from app.help import has_entry
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +29,7 @@ __all__ = [
     "say",
     "show_error",
     "show_json",
+    "show_markdown",
     "show_table",
     "show_verdict",
 ]
@@ -105,6 +107,20 @@ def show_verdict(verdict: Verdict, text: str, hint: str = "") -> None:
         say(f"{'':<9}{hint}")
 
 
+def show_markdown(text: str) -> None:
+    """Print a text that is written in Markdown: laid out on a terminal, else as it is written.
+
+    Addresses stand beside their words, since not every terminal has links.
+    """
+    if not sys.stdout.isatty():
+        say(text.rstrip())
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console(emoji=False).print(Markdown(text, hyperlinks=False))
+
+
 def _console(stream: TextIO) -> Console:
     from rich.console import Console
 
@@ -119,9 +135,10 @@ def _console(stream: TextIO) -> Console:
 
 
 def render_error(error: AppError) -> str:
-    """Return an error as the lines that people read: what happened, then what they can do."""
+    """Return an error as the lines that people read: what happened, what to do, where more is."""
     hint = f"\nhint: {error.hint}" if error.hint else ""
-    return f"error: {error.message}{hint}"
+    more = f"\nhelp: dragoman help {error.code}" if has_entry(error.code) else ""
+    return f"error: {error.message}{hint}{more}"
 
 
 def show_error(error: AppError) -> int:

@@ -194,7 +194,9 @@ def decode_response(body: JsonObject, issuer: str) -> ChatResponse:
     error = body.get("error")
     if body.get("type") == "error" or ("content" not in body and isinstance(error, dict)):
         message = error.get("message") if isinstance(error, dict) else None
-        raise UpstreamError(message if isinstance(message, str) else "The upstream failed.")
+        failed = UpstreamError(message if isinstance(message, str) else "The upstream failed.")
+        failed.passed_on = isinstance(message, str)
+        raise failed
     try:
         return _decode_response(body, issuer)
     except (RequestError, RecursionError) as fault:

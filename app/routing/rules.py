@@ -205,9 +205,11 @@ def _missing(error: FactsMissing) -> Callable[[], int]:
 def refusal(decision: Decision) -> AppError:
     """Return the error for a call that a rule refuses."""
     assert decision.reject is not None  # noqa: S101 - asked only of such decisions
-    return RequestError(
+    error = RequestError(
         decision.reject.message, status=decision.reject.status, code="refused_by_rule"
     )
+    error.passed_on = True  # in the words of the user's own rule
+    return error
 
 
 def _failing(rule: RouteRule, facts: RequestFacts) -> str | None:

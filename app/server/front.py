@@ -166,9 +166,10 @@ async def _turn_away(stream: IOStream, refusal: HeadRefused) -> None:
     """Answer a refused request and close its connection."""
     _log.debug("refused a request: %s", refusal.message)
     try:
+        help_at = f"http://localhost:{stream.socket.getsockname()[1]}"
         async with asyncio.timeout(LINGER_S):
-            await stream.write(refusal.render())
-    except (StreamClosedError, TimeoutError):
+            await stream.write(refusal.render(help_at))
+    except (OSError, StreamClosedError, TimeoutError):
         stream.close()
         return
     if shut_down(stream):

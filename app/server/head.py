@@ -15,6 +15,8 @@ import secrets
 import msgspec
 from tornado.httputil import HTTPHeaders
 
+from app.help import with_address
+
 __all__ = ["MAX_HEAD_BYTES", "HeadRefused", "check_framing", "check_head", "parse_head"]
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -46,9 +48,10 @@ class HeadRefused(Exception):
         self.code = code
         self.message = message
 
-    def render(self) -> bytes:
-        """Return the whole HTTP answer."""
-        error = {"type": "invalid_request_error", "code": self.code, "message": self.message}
+    def render(self, help_at: str = "") -> bytes:
+        """Return the whole HTTP answer; ``help_at`` is where the caller finds our help."""
+        message = f"{self.message} {with_address('', self.code, help_at)}".rstrip()
+        error = {"type": "invalid_request_error", "code": self.code, "message": message}
         if self.status >= 500:
             error["type"] = "server_error"
         body = msgspec.json.encode({"error": error})

@@ -120,6 +120,8 @@ def main():
     assert words[:2] == ["serve", "--background"], words
     if "--fail" in words:
         sys.exit("noise before\nerror: The port is taken.\nhint: Take another.")
+    if "--taken" in words:
+        sys.exit("error: It is taken.\nhint: Stop it.\nhelp: dragoman help port_in_use")
     if "--crash" in words:
         sys.exit("something broke")
     fake = FakeInstance(Paths.find(os.environ))

@@ -50,6 +50,13 @@ def test_error_of_the_child_is_raised_as_it_was_said(home):
     )
 
 
+def test_code_of_the_childs_error_is_taken_over(home):
+    with pytest.raises(AppError) as caught:
+        launch(["--taken"], home, command=STAND_IN)
+    error = caught.value
+    assert (error.code, error.message, error.hint) == ("port_in_use", "It is taken.", "Stop it.")
+
+
 def test_crash_of_the_child_is_told_by_its_last_lines(home):
     with pytest.raises(AppError, match=r"exit code 1\.\nsomething broke") as caught:
         launch(["--crash"], home, command=STAND_IN)

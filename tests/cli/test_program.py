@@ -19,6 +19,7 @@ COMMANDS = (
     "replay",
     "route",
     "doctor",
+    "help",
     "connect",
     "disconnect",
     "run",

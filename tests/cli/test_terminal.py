@@ -7,6 +7,7 @@ from app.cli.terminal import (
     render_span,
     show_error,
     show_json,
+    show_markdown,
     show_table,
     show_verdict,
 )
@@ -14,12 +15,31 @@ from app.errors import AppError, ConfigError, ConfigProblem
 
 
 def test_error_is_message_and_hint_on_standard_error(capsys):
-    assert show_error(AppError("It broke.", hint="Mend it.")) == 1
+    assert show_error(AppError("It broke.", hint="Mend it.", code="of_another")) == 1
     assert capsys.readouterr() == ("", "error: It broke.\nhint: Mend it.\n")
 
 
-def test_error_without_a_hint_is_one_line():
-    assert render_error(AppError("It broke.")) == "error: It broke."
+def test_error_without_a_hint_or_an_entry_is_one_line():
+    assert render_error(AppError("It broke.", code="of_another_program")) == "error: It broke."
+
+
+def test_error_names_the_command_that_shows_its_entry():
+    assert render_error(NotRunning()).splitlines()[-1] == "help: dragoman help not_running"
+
+
+def test_markdown_is_piped_as_it_is_written(capsys):
+    show_markdown("# A\n\n| `b` | c |\n|---|---|\n| 1 | 2 |\n")
+    assert capsys.readouterr().out == "# A\n\n| `b` | c |\n|---|---|\n| 1 | 2 |\n"
+
+
+def test_markdown_is_laid_out_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    show_markdown("# Title\n\nSome *words*, see [keys](keys.md).\n\n| a |\n|---|\n| 1 |\n")
+    out = capsys.readouterr().out
+    assert "Title" in out
+    assert "#" not in out
+    assert "|---|" not in out
+    assert "keys.md" in out
 
 
 def test_not_running_has_an_exit_code_of_its_own():

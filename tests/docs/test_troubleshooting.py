@@ -29,7 +29,7 @@ HANDED_ON = {
     ("app/accounts/refresh.py", "error.code"),
     ("app/canonical/failure.py", "error.code"),
     ("app/cli/client.py", "code"),
-    ("app/cli/launch.py", "code"),
+    ("app/cli/launch.py", "told"),
     ("app/cli/login.py", "flow.get('code')"),
     ("app/dialects/anthropic_failure.py", "code"),
     ("app/dialects/gemini_failure.py", "reason"),

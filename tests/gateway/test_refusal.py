@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from app.canonical.failure import Failure, failure_of
 from app.canonical.parts import Native
-from app.errors import AccountError
-from app.gateway.refusal import helps_more, upstream_shown, without_secrets
+from app.errors import AccountError, UpstreamError
+from app.gateway.refusal import helps_more, upstream_shown, with_help, without_secrets
 from app.log import redact
 
 WAIT_9 = Failure(429, "busy", "rate_limit", retry_after_s=9.0, scope="model")
@@ -75,3 +77,37 @@ def test_credentials_that_a_service_repeats_are_cut_out():
     assert clean.native == Native("openai_chat", {"message": clean.message, "param": None})
     other = Failure(400, "sk-looks-like-one is no model", "invalid_request", native=None)
     assert without_secrets(other) == other
+
+
+AT = "http://localhost:8317"
+
+
+@pytest.mark.parametrize("hint", ["", "Wait."])
+def test_failures_of_ours_end_with_the_address_of_their_entry(hint):
+    error = AccountError("All rest.", status=429, code="accounts_cooling", hint=hint)
+    told = with_help(failure_of(error), AT)
+    where = f"Help: {AT}/help/accounts_cooling"
+    assert told.text == f"All rest. {hint} {where}".replace("  ", " ")
+    assert told.message == "All rest."
+
+
+def test_what_a_service_said_has_an_address_only_with_advice_of_ours():
+    said = Failure(403, "Not for you.", "permission", code="not_allowed")
+    assert with_help(said, AT) is said
+    advised = replace(said, hint="Take a key.")
+    assert with_help(advised, AT).hint == f"Take a key. Help: {AT}/help/not_allowed"
+    error = UpstreamError("Out of order.")
+    error.passed_on = True
+    assert with_help(failure_of(error), AT).text == "Out of order."
+
+
+def test_codes_of_others_and_callers_without_an_address_are_told_nothing_more():
+    other = replace(failure_of(UpstreamError("x")), code="their_own_code")
+    assert with_help(other, AT) is other
+    ours = failure_of(UpstreamError("x"))
+    assert with_help(ours, "") is ours
+
+
+def test_a_full_context_keeps_the_words_that_agents_know():
+    full = Failure(400, "too long", "context_full", code="context_length_exceeded", hint="Less.")
+    assert with_help(full, AT) is full

@@ -15,6 +15,7 @@ from app.routing.facts import TokensWanted
 from app.server.explain import ExplainDesk, explain_call, explain_routes, read_question
 from app.server.guard import Grant
 from app.server.pages import page_routes
+from app.server.policy import AccessPolicy
 from tests.routing.accounts import READY, account, catalog
 from tests.routing.calls import rules
 
@@ -195,6 +196,8 @@ async def test_a_rule_about_thinking_is_explained():
 
 
 class Access:
+    policy = AccessPolicy()
+
     def must_wait(self, *_):
         return False
 

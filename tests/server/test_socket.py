@@ -315,7 +315,8 @@ async def test_paused_program_says_so_in_a_message(tmp_path):
         server.service.gateway.paused = "Gone fishing."
         socket.create()
         event = await socket.event()
-        assert (event["status"], event["error"]["message"]) == (503, "Gone fishing.")
+        where = f"Help: http://localhost:{server.port}/help/paused"
+        assert (event["status"], event["error"]["message"]) == (503, f"Gone fishing. {where}")
 
 
 # What is no handshake

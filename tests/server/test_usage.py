@@ -18,6 +18,7 @@ from app.ledger.ledger import Ledger
 from app.ledger.meter import Meter
 from app.server.guard import Grant
 from app.server.pages import page_routes
+from app.server.policy import AccessPolicy
 from app.server.usage import usage_routes
 from app.store.database import Database
 from app.store.ledger import LedgerStore
@@ -26,6 +27,8 @@ from tests.ledger.entries import NOON, attempt, entry
 
 class Access:
     """Lets control calls in that have the token."""
+
+    policy = AccessPolicy()
 
     def __init__(self):
         self.kinds = []
