@@ -272,7 +272,7 @@ class _Writer:
 
     def _operation(self, path: str, method: str, operation: Operation, page: type[Page]) -> Schema:
         who: Who = operation.who or page.kind
-        body = page.takes.get(method)
+        body = page.takes.get(method) if operation.body else None
         answered: Schema = {"description": f"{operation.summary}: done.", "headers": _SENT}
         if content := self._content(operation.answer):
             answered["content"] = content

@@ -64,6 +64,8 @@ class Operation:
     """Each as ``409 sign_in_over: it has ended``."""
     who: Who | None = None
     """Where the route asks for more, or less, than its table says."""
+    body: bool = True
+    """Whether it reads the body of its handler's model, which it may share with others."""
     refusals: tuple[tuple[int, Any, str], ...] = ()
     """Statuses whose answer is not an error's: status, type, and when."""
 
@@ -92,6 +94,7 @@ _IN_SETTINGS = "409 account_in_settings: it is written in the settings, and chan
 _NO_FLOW = "404 unknown_sign_in: there is no such sign-in, or it ended long ago"
 _NO_WAY = "404 unknown_provider: there is no such service"
 _CONSENT = "409 consent_required: terms have to be agreed to first; the message has their text"
+_NO_VAULT = "503 vault_unusable: the store of secrets cannot be used now"
 _NO_KEY = "404 key_not_found: there is no such key"
 _NO_AGENT = "400 unknown_agent: there is no such agent"
 _NO_SERVICE = "404 unknown_service: there is no such helper program"
@@ -101,9 +104,9 @@ _UPGRADE = "426 upgrade_required: the request is no WebSocket handshake"
 _LEDGER = "503 store_unavailable: the database cannot be read now"
 
 
-def _change(summary: str, about: str = "") -> Operation:
+def _change(summary: str, about: str = "", *, body: bool = True) -> Operation:
     errors = (_NO_ACCOUNT, _IN_SETTINGS)
-    return Operation("Accounts", summary, shapes.OneAccount, about=about, errors=errors)
+    return Operation("Accounts", summary, shapes.OneAccount, about=about, errors=errors, body=body)
 
 
 def _window(summary: str, *errors: str) -> Operation:
@@ -219,14 +222,19 @@ OPERATIONS: Mapping[str, Operation] = {
             Query("user_email", "The same by its e-mail address."),
             Query("label", "Label of a new account."),
         ),
-        errors=(_NO_WAY, _CONSENT, "403 wrong_key_kind: a client's key may not sign in"),
+        errors=(
+            _NO_WAY,
+            _NO_ACCOUNT,
+            _CONSENT,
+            "403 wrong_key_kind: a client's key may not sign in",
+        ),
         who="own",
     ),
     "POST /v1/auth/{name}/login": Operation(
         "Signing in",
         "Start a sign-in, with a body",
         shapes.SignIn,
-        errors=(_NO_WAY, _CONSENT),
+        errors=(_NO_WAY, _NO_ACCOUNT, _NO_VAULT, _CONSENT),
         who="control",
     ),
     "GET /v1/auth/{name}/callback": Operation(
@@ -255,6 +263,7 @@ OPERATIONS: Mapping[str, Operation] = {
         shapes.SignIn,
         errors=(
             _NO_WAY,
+            _NO_ACCOUNT,
             _CONSENT,
             "400 no_secret: the body has no credential, or more than one",
         ),
@@ -283,7 +292,13 @@ OPERATIONS: Mapping[str, Operation] = {
         "Start a sign-in",
         shapes.SignIn,
         status=201,
-        errors=(_NO_WAY, _CONSENT, "429 too_many_sign_ins: too many wait already"),
+        errors=(
+            _NO_WAY,
+            _NO_ACCOUNT,
+            _NO_VAULT,
+            _CONSENT,
+            "429 too_many_sign_ins: too many wait already",
+        ),
     ),
     "POST /admin/accounts/{provider}/oauth/complete": Operation(
         "Accounts",
@@ -308,13 +323,13 @@ OPERATIONS: Mapping[str, Operation] = {
         errors=(_NO_FLOW, "409 sign_in_over: it has ended"),
     ),
     "POST /admin/accounts/{account}/primary": _change(
-        "Try an account before the others of its service"
+        "Try an account before the others of its service", body=False
     ),
-    "POST /admin/accounts/{account}/refresh": _change("Renew an account's token now"),
+    "POST /admin/accounts/{account}/refresh": _change("Renew an account's token now", body=False),
     "POST /admin/accounts/{account}/pause": _change(
         "Pause an account", "With `paused: false`, it goes on."
     ),
-    "POST /admin/accounts/{account}/resume": _change("Let a paused account go on"),
+    "POST /admin/accounts/{account}/resume": _change("Let a paused account go on", body=False),
     "POST /admin/accounts/{account}/rename": _change("Rename an account", "Reads `label`."),
     "POST /admin/accounts/{account}/order": _change(
         "Change an account's place in the order", "Reads `order`; smaller ones come first."
@@ -323,7 +338,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "Agree to a service's terms", "Reads `version`, that of the text that was shown."
     ),
     "POST /admin/accounts/{account}/logout": Operation(
-        "Accounts", "Sign out of an account", shapes.Message, errors=(_NO_ACCOUNT,)
+        "Accounts", "Sign out of an account", shapes.Message, errors=(_NO_ACCOUNT,), body=False
     ),
     "GET /admin/imports": Operation(
         "Accounts",
@@ -336,7 +351,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "Take a sign-in of another program",
         shapes.Imported,
         status=201,
-        errors=("404 unknown_import: it is not there", _CONSENT),
+        errors=("404 unknown_import: it is not there", _CONSENT, _NO_VAULT),
     ),
     # --- keys
     "GET /admin/keys": Operation(
@@ -497,7 +512,11 @@ OPERATIONS: Mapping[str, Operation] = {
         "Helper programs", "Show one helper program", answers.Service, errors=(_NO_SERVICE,)
     ),
     "POST /admin/services/{name}/install": Operation(
-        "Helper programs", "Begin to install one", answers.Service, errors=(_NO_SERVICE,)
+        "Helper programs",
+        "Begin to install one",
+        answers.Service,
+        errors=(_NO_SERVICE,),
+        body=False,
     ),
     "POST /admin/services/{name}/start": Operation(
         "Helper programs",
@@ -506,7 +525,7 @@ OPERATIONS: Mapping[str, Operation] = {
         errors=(_NO_SERVICE, _CONSENT, "409 service_not_installed: it has to be installed first"),
     ),
     "POST /admin/services/{name}/stop": Operation(
-        "Helper programs", "Turn one off", answers.Service, errors=(_NO_SERVICE,)
+        "Helper programs", "Turn one off", answers.Service, errors=(_NO_SERVICE,), body=False
     ),
     "GET /admin/services/{name}/logs": Operation(
         "Helper programs",
