@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import docs_api
 import docs_commands
 import docs_configuration
 
@@ -29,6 +30,7 @@ COMMAND = "PYTHONPATH=. .venv/bin/python packaging/docs.py"
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "docs"
 
 PAGES: Mapping[str, Callable[[], str]] = {
+    "api.md": docs_api.render,
     "configuration.md": docs_configuration.render,
     "commands.md": docs_commands.render,
 }

@@ -28,7 +28,17 @@ from app.server.openapi_routes import OPERATIONS, SAME, TAGS, Operation, Who
 from app.server.openapi_shapes import AnthropicError, GeminiError, OpenAIError
 from app.server.pages import Page
 
-__all__ = ["METHODS", "Served", "describe", "served_entries", "served_pages"]
+__all__ = [
+    "INFERENCE_ERRORS",
+    "METHODS",
+    "REFUSED",
+    "WRONG_BODY",
+    "Served",
+    "coded",
+    "describe",
+    "served_entries",
+    "served_pages",
+]
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -52,7 +62,7 @@ _SECURITY: Mapping[Who, Sequence[Schema]] = {
     "relay": ({"relayKey": []},),
 }
 """``{}`` stands for no key: a process of the same user on this machine."""
-_REFUSED: Mapping[Who, tuple[str, ...]] = {
+REFUSED: Mapping[Who, tuple[str, ...]] = {
     "open": ("403 bad_host: the host is not a name of this server",),
     "token": ("403 bad_host: the host is not a name of this server",),
     "proven": (),
@@ -68,7 +78,8 @@ _REFUSED: Mapping[Who, tuple[str, ...]] = {
     ),
     "relay": ("401 key_required, invalid_key: a relay key is needed",),
 }
-_INFERENCE_ERRORS = (
+"""What a route may answer because of its caller, as ``Operation.errors`` has it."""
+INFERENCE_ERRORS = (
     "400 invalid_request, unsupported_content: the body is wrong, or cannot be said to the service",
     "404 model_not_found: no account serves the model",
     "413 request_too_large: the body is larger than `advanced.max_body_mb`",
@@ -78,6 +89,8 @@ _INFERENCE_ERRORS = (
     "503 paused: Dragoman takes no calls now",
     "504 upstream_timeout: the service was too slow",
 )
+"""What every inference route may answer, beside what its vendor says."""
+WRONG_BODY = "400 invalid_json: the body is no JSON, or not of this shape"
 _SCHEMES: Mapping[str, Schema] = {
     "localToken": {
         "type": "http",
@@ -276,9 +289,9 @@ class _Writer:
         answered: Schema = {"description": f"{operation.summary}: done.", "headers": _SENT}
         if content := self._content(operation.answer):
             answered["content"] = content
-        errors = [*operation.errors, *_REFUSED[who]]
+        errors = [*operation.errors, *REFUSED[who]]
         if body is not None:
-            errors.append("400 invalid_json: the body is no JSON, or not of this shape")
+            errors.append(WRONG_BODY)
         written: Schema = {
             "operationId": _operation_id(method, path),
             "tags": [operation.tag],
@@ -302,7 +315,7 @@ class _Writer:
         if operation.about:
             written["description"] = operation.about
         if body is not None:
-            written["requestBody"] = self._body(body)
+            written["requestBody"] = self._body(body, may_be_empty=operation.empty)
         written["responses"] = {
             str(operation.status): answered,
             **_refusals(errors),
@@ -340,7 +353,7 @@ class _Writer:
             },
             "responses": {
                 "200": _vendor_answer(vendor, served.entry.route.operation == "count_tokens"),
-                **_refusals([*_INFERENCE_ERRORS, *_REFUSED["inference"]]),
+                **_refusals([*INFERENCE_ERRORS, *REFUSED["inference"]]),
             },
         }
 
@@ -358,11 +371,11 @@ class _Writer:
             schema = {"type": "object"}  # of somebody else's form
         return {"application/json": {"schema": schema}}
 
-    def _body(self, model: type[Any]) -> Schema:
+    def _body(self, model: type[Any], *, may_be_empty: bool) -> Schema:
         name = _body_name(model.__name__)
         self._bodies[name] = model
         return {
-            "required": _must_be_sent(model),
+            "required": not may_be_empty or _must_be_sent(model),
             "content": {"application/json": {"schema": {"$ref": _REF.format(name=name)}}},
         }
 
@@ -434,7 +447,7 @@ def _refusals(errors: Iterable[str]) -> Schema:
             lines[status].append(told)
     found: Schema = {
         status: {
-            "description": "; ".join(_coded(line) for line in lines[status]),
+            "description": "; ".join(coded(line) for line in lines[status]),
             "headers": _LATER if status in ("429", "503") else _SENT,
             "content": _ERROR,
         }
@@ -448,7 +461,8 @@ def _refusals(errors: Iterable[str]) -> Schema:
     return found
 
 
-def _coded(line: str) -> str:
+def coded(line: str) -> str:
+    """Return an error without its status, its codes in backquotes."""
     codes, _, when = line.partition(": ")
     return f"{', '.join(f'`{code}`' for code in codes.split(', '))}: {when}"
 

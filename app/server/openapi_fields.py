@@ -138,7 +138,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "RouteDraftBody": {
         "text": "The keys of `models` that decide where calls go, as YAML.",
-        "question": "A call to explain under this text; see `QuestionBody`. For `check` only.",
+        "question": "A call to explain under this text, as in `POST /admin/route/explain`. For `check` only.",
     },
     "SettingsChangesBody": {"changes": "Made in order, and all of them or none."},
     "SettingsChangeBody": {

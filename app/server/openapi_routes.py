@@ -66,6 +66,8 @@ class Operation:
     """Where the route asks for more, or less, than its table says."""
     body: bool = True
     """Whether it reads the body of its handler's model, which it may share with others."""
+    empty: bool = True
+    """Whether the body may be left out, where none of its fields must be there."""
     refusals: tuple[tuple[int, Any, str], ...] = ()
     """Statuses whose answer is not an error's: status, type, and when."""
 
@@ -364,6 +366,7 @@ OPERATIONS: Mapping[str, Operation] = {
         status=201,
         about="The secret is in this answer and nowhere else. [Keys](keys.md) says what a scope "
         "and a limit are.",
+        empty=False,
         errors=("400 unknown_provider: `providers` names none that there is",),
     ),
     "POST /admin/keys/{name}": Operation(
@@ -371,6 +374,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "Change a key",
         answers.OneKey,
         about="Changes what the body names; `null` takes a scope, an end or limits away.",
+        empty=False,
         errors=(_NO_KEY, "409 key_revoked: it was revoked"),
     ),
     "POST /admin/keys/{name}/rotate": Operation(
@@ -446,7 +450,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "Explain where a call would go, without making it",
         Trace,
         about="The same is `dragoman route --explain`.",
-        errors=("400 invalid_request: the body is wrong; `param` names the field",),
+        errors=("400 invalid_request: the body is wrong, and `param` names the field",),
     ),
     "GET /admin/routes": Operation(
         "Routing",

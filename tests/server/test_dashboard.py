@@ -69,7 +69,7 @@ async def test_every_file_of_the_page_is_served_with_its_type(home):
 
 @pytest.mark.parametrize(
     "name",
-    ["none.js", "../docs/routes.md", "..%2fdocs%2froutes.md", "%2e%2e/x.js", "a/b.js", "main.py"],
+    ["none.js", "../docs/api.md", "..%2fdocs%2fapi.md", "%2e%2e/x.js", "a/b.js", "main.py"],
 )
 async def test_nothing_else_is(home, name):
     async with site(home) as running:
