@@ -121,6 +121,7 @@ def _fault(path: Path, message: str) -> ConfigError:
 _HEAD = """\
 # Settings of Dragoman. Every key is here with its default; a key that is left out has that default.
 # A change holds as soon as the file is saved. `dragoman config check` says what is wrong with it.
+# `dragoman help configuration` says of each key what it takes, and why it has its default.
 #
 # Secrets are best kept out of this file: `dragoman login PROVIDER` puts them into the vault, and
 # "${NAME}" refers to an environment variable (in api_key, headers and proxy).

@@ -1,18 +1,25 @@
 """The page of all commands against the command line."""
 
+import json
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from app.cli.launch import START_S, STOP_S
 from app.cli.program import build, run
+from tests import test_docs
 from tests.packaging_.scripts import load
 
 DOCS = Path(__file__).parents[2] / "assets" / "docs"
 PAGE = DOCS / "commands.md"
 notes = load("command_notes")
 generator = load("docs_commands")
+
+installation = test_docs.installation
+"""A running Dragoman in an empty home."""
 
 NOT_HERE = {
     # They would start a process, or serve in this one.
@@ -139,6 +146,77 @@ def test_exit_code_for_nothing_running_is_as_told(name, empty_home):
     told = "`3`: Dragoman does not run" in " ".join(ENTRIES[name].split())
     assert code != 2, "the words of this test are wrong"
     assert (code == 3) is told
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("config check --config wrong.yaml", 1),
+        ("config edit", 1),
+        ("config import ccproxy nothing.yaml", 1),
+        ("config init --config there.yaml", 1),
+        ("help no-such-page", 1),
+        ("keys create", 0),
+        ("keys create --admin --relay a", 2),
+        ("keys revoke nothing", 1),
+        ("logs", 1),
+        ("no-such-command", 2),
+        ("services logs webai", 1),
+        ("status --json", 3),
+        ("status --no-such-option", 2),
+        ("stop", 0),
+        ("usage --json", 0),
+        ("usage --json --csv", 2),
+    ],
+)
+def test_exit_codes_are_as_told(words, code, empty_home):
+    Path("wrong.yaml").write_text("server: {port: many}\n")
+    Path("there.yaml").write_text("")
+    assert run(words.split()) == code
+
+
+def test_times_are_those_of_the_program():
+    assert f"within {START_S:g} seconds" in " ".join(ENTRIES["dragoman start"].split())
+    assert f"after {STOP_S:g} seconds" in " ".join(ENTRIES["dragoman stop"].split())
+
+
+JSON_WORDS = {
+    "dragoman accounts": "",
+    "dragoman config check": "",
+    "dragoman config path": "",
+    "dragoman connect": "codex --dry-run",
+    "dragoman disconnect": "--all --dry-run",
+    "dragoman doctor": "",
+    "dragoman keys create": "--label told",
+    "dragoman keys rotate": "told",
+    "dragoman models": "",
+    "dragoman quota": "",
+    "dragoman route": "--model demo-chat",
+    "dragoman status": "",
+    "dragoman usage": "",
+}
+"""Commands whose JSON has names of its own, and can be had here; a later one may need an earlier."""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the installation is made for a POSIX shell")
+def test_json_has_the_names_that_are_told(installation):
+    env, _ = installation
+    for name, words in JSON_WORDS.items():
+        done = subprocess.run(
+            [*name.split(), *words.split(), "--json"],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, (name, done.stderr)
+        (sentence,) = re.findall(r"With `--json`\*\*: (.+?)\n\n", ENTRIES[name], re.DOTALL)
+        # What holds for another call, or for entries that there are none of here, is not looked for.
+        here = re.split(r"; with|\. With|\. When|, each|\(", sentence)[0]
+        told = re.findall(r"`(\w+)`", here)
+        assert told, name
+        assert set(told) <= set(json.loads(done.stdout)), name
 
 
 def test_notes_on_a_command_that_is_gone_stop_the_generator(monkeypatch):
