@@ -1,130 +1,33 @@
-"""The build's pure parts: templates, versions, commands, and the layout of the Debian package."""
+"""The build's pure parts: the command line, what each system's commands are, and the result."""
 
-import gzip
 import hashlib
 import plistlib
 import re
-import shutil
-import stat
-import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from app.build import Kind
 from tests.packaging_.scripts import FOLDER, ROOT, load
 
 build = load("build")
-LINUX = FOLDER / "linux"
-
-posix = pytest.mark.skipif(sys.platform == "win32", reason="modes and links are those of Unix")
-
-
-def fill_all(name):
-    values = {
-        "VERSION": "1.2.3",
-        "ARCHITECTURE": "amd64",
-        "INSTALLED_KB": "100",
-        "LIBC": "2.35",
-        "COMMON": (LINUX / "common.sh").read_text("utf-8").strip(),
-        "WINDOW_FOLDER": "window-packages",
-    }
-    return build.fill((LINUX / name).read_text("utf-8"), values)
-
-
-# Templates
-
-
-def test_each_name_of_a_template_gets_its_value():
-    assert build.fill("a @ONE@ b @TWO@ c@d.example", {"ONE": "1", "TWO": "2"}) == (
-        "a 1 b 2 c@d.example"
-    )
-
-
-def test_a_name_without_a_value_is_an_error():
-    with pytest.raises(build.BuildError, match="@TWO@ has no value"):
-        build.fill("@ONE@ @TWO@", {"ONE": "1"})
-
-
-def test_the_package_asks_for_the_distributions_windows_and_not_for_the_desktop_as_such():
-    fields = dict(
-        line.split(": ", 1) for line in fill_all("control").splitlines() if line[0] not in " "
-    )
-    assert fields["Version"] == "1.2.3"
-    assert {"python3-gi", "gir1.2-webkit2-4.1", "libc6 (>= 2.35)"} <= set(
-        fields["Depends"].split(", ")
-    )
-    assert not re.search(r"\blibgtk|\blibwebkit", fields["Depends"])
-
-
-@pytest.mark.skipif(shutil.which("sh") is None, reason="there is no sh")
-@pytest.mark.parametrize("name", ["prerm", "postinst", "postrm"])
-def test_maintainer_scripts_are_shell(name):
-    done = subprocess.run(["sh", "-n"], input=fill_all(name), text=True, check=False)
-    assert done.returncode == 0
-
-
-def test_agents_are_given_back_before_the_files_go_and_only_on_removal():
-    text = fill_all("prerm")
-    removing = text.partition('if [ "$1" = remove ]')[2].partition("fi\n  if as_user")[0]
-    assert "disconnect --all --yes" in removing
-    assert text.count("disconnect --all") == 1
-    assert text.index("disconnect --all") < text.rindex(" stop ")
-
-
-def test_data_of_people_is_deleted_on_an_explicit_word_only():
-    text = fill_all("postrm")
-    assert text.index('"${DRAGOMAN_PURGE_DATA:-}" = yes') < text.index('rm -rf "$home/')
-    assert text.index('[ "$1" = purge ]') < text.index("DRAGOMAN_PURGE_DATA:-")
-
-
-def test_the_unit_for_servers_is_off_until_somebody_switches_it_on():
-    unit = (LINUX / "dragoman.service").read_text("utf-8")
-    assert "ExecStart=/usr/bin/dragoman serve\n" in unit
-    assert "WantedBy=default.target" in unit
-    assert "systemctl" not in fill_all("postinst")
-
-
-@pytest.mark.skipif(
-    shutil.which("desktop-file-validate") is None, reason="desktop-file-utils is not installed"
-)
-def test_the_desktop_entry_is_valid():
-    command = ["desktop-file-validate", str(LINUX / "dragoman.desktop")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
-
-
-# Words and commands
-
-
-@pytest.mark.parametrize(
-    ("version", "expected"),
-    [("1.2.3", "1.2.3"), ("1.2.3rc1", "1.2.3~rc1"), ("1.2.3.dev4", "1.2.3~dev4")],
-)
-def test_a_version_sorts_right_in_debian(version, expected):
-    assert build.debian_version(version) == expected
+work = sys.modules["builders.work"]
 
 
 @pytest.mark.parametrize(("version", "expected"), [("1.2.3", "1.2.3.0"), ("1.2.3rc1", "1.2.3.0")])
 def test_windows_gets_four_numbers(version, expected):
-    assert build.numbers(version) == expected
-
-
-def test_the_copyright_file_has_the_licence_in_debians_form():
-    text = build.copyright_text((FOLDER / "LICENSE").read_text("utf-8"))
-    assert text.startswith("Format: https://www.debian.org/")
-    assert "\nCopyright: " in text
-    assert "\nLicense: Expat\n" in text
-    assert all(line for line in text.partition("License: Expat\n")[2].splitlines())
+    assert build.windows.numbers(version) == expected
 
 
 def test_the_bundle_is_signed_with_the_hardened_runtime_even_ad_hoc():
     bundle = Path("Dragoman.app")
-    adhoc = build.sign_command(bundle, "")
+    adhoc = build.macos.sign_command(bundle, "")
     assert adhoc[adhoc.index("--sign") + 1] == "-"
     assert adhoc[adhoc.index("--options") + 1] == "runtime"
     assert "--timestamp" not in adhoc
-    named = build.sign_command(bundle, "Developer ID Application: A")
+    named = build.macos.sign_command(bundle, "Developer ID Application: A")
     assert named[named.index("--sign") + 1] == "Developer ID Application: A"
     assert "--timestamp" in named
     assert Path(named[named.index("--entitlements") + 1]).is_file()
@@ -137,28 +40,14 @@ def test_the_entitlements_are_a_property_list_with_reasons():
     assert raw.count(b"<!--") == len(granted)
 
 
-def test_the_changelog_is_in_debians_form(monkeypatch):
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1763769600")
-    long = "word " * 20
-    text = build.debian_changelog(
-        f"## Unreleased\n\n- First\n  {long}thing.\n- Second.\n\n### Measured\n"
-    )
-    lines = text.splitlines()
-    assert max(map(len, lines[:-1])) <= 80
-    assert re.fullmatch(r"dragoman \(\S+\) unstable; urgency=medium", lines[0])
-    assert lines[1:3] == ["", f"  * First {'word ' * 12}word"]
-    assert lines[3:6] == [f"    {'word ' * 7}thing.", "  * Second.", ""]
-    assert re.fullmatch(r" -- .+ <\S+@\S+>  Sat, 22 Nov 2025 00:00:00 \+0000", lines[6])
-
-
 def test_whatever_builds_images_here_is_used():
-    assert build.find_engine({"docker": "d"}.get) == ["docker", "build"]
+    assert build.image.find_engine({"docker": "d"}.get) == ["docker", "build"]
     for name in ("podman", "buildah"):  # the OCI form has no health check
-        assert build.find_engine({"docker": "d", name: "p"}.get) == [
+        assert build.image.find_engine({"docker": "d", name: "p"}.get) == [
             *(name, "build", "--format", "docker")
         ]
     with pytest.raises(build.BuildError, match="podman"):
-        build.find_engine({}.get)
+        build.image.find_engine({}.get)
 
 
 def test_the_image_runs_as_nobody_with_a_health_check_and_a_volume():
@@ -189,7 +78,7 @@ def test_notes_are_printed(capsys):
 
 
 def test_a_result_is_told_with_its_checksum_beside_it(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(work, "ROOT", tmp_path)
     result = tmp_path / "x.deb"
     result.write_bytes(b"content")
     build.finish(result)
@@ -205,90 +94,20 @@ def test_the_tools_lock_has_what_the_build_uses():
     assert locked.count("--hash=sha256:") >= locked.count("==")
 
 
-# Layout
+@pytest.mark.parametrize("kind", ["deb", "wheel", "windows", "macos"])
+def test_a_package_carries_its_commit_and_its_kind(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(build.frozen, "BUILD", tmp_path)
+    staged = build.frozen.stage_assets(kind)
+    assert (staged / "kind.txt").read_text("ascii") == f"{kind}\n"
+    assert kind in get_args(Kind)
+    assert (staged / "commit.txt").read_text("ascii") == f"{work.commit()}\n"
+    assert {path.name for path in (ROOT / "assets" / "docs").iterdir()} <= {
+        path.name for path in (staged / "docs").iterdir()
+    }
 
 
-@pytest.fixture
-def tree(tmp_path):
-    """A laid out package with stand-ins for what is large."""
-    frozen, pages, icons = (tmp_path / name for name in ("frozen", "pages", "icons"))
-    for folder in (frozen / "_internal", pages, icons):
-        folder.mkdir(parents=True)
-    (frozen / "dragoman").write_bytes(b"\x7fELF\0GLIBC_2.34\0")
-    (frozen / "_internal" / "libpython3.11.so.1.0").write_bytes(b"\x7fELF\0GLIBC_2.36\0")
-    for name in ("dragoman.1", "dragoman.bash", "_dragoman", "dragoman.fish"):
-        (pages / name).write_text(name, "utf-8")
-    for name in ("dragoman-16.png", "dragoman-256.png", "dragoman.svg", "dragoman.ico"):
-        (icons / name).write_bytes(b"picture")
-    made = tmp_path / "tree"
-    made.mkdir()
-    build.lay_out(
-        made,
-        frozen,
-        pages,
-        icons,
-        "Copyright (c) 2026 A\n\nText.",
-        "## Unreleased\n\n- New\n  thing.\n",
-    )
-    build.write_control(made)
-    return made
-
-
-@posix
-def test_the_package_has_everything_in_its_place(tree):
-    assert load("contents").files_below(tree) == sorted(
-        [
-            *(f"DEBIAN/{name}" for name in ("control", "md5sums", "postinst", "postrm", "prerm")),
-            "usr/bin/dragoman",
-            "usr/lib/dragoman/_internal/libpython3.11.so.1.0",
-            "usr/lib/dragoman/dragoman",
-            "usr/lib/systemd/user/dragoman.service",
-            "usr/share/applications/dragoman.desktop",
-            "usr/share/bash-completion/completions/dragoman",
-            "usr/share/doc/dragoman/NEWS.md.gz",
-            "usr/share/doc/dragoman/changelog.gz",
-            "usr/share/doc/dragoman/copyright",
-            "usr/share/fish/vendor_completions.d/dragoman.fish",
-            "usr/share/icons/hicolor/16x16/apps/dragoman.png",
-            "usr/share/icons/hicolor/256x256/apps/dragoman.png",
-            "usr/share/icons/hicolor/scalable/apps/dragoman.svg",
-            "usr/share/lintian/overrides/dragoman",
-            "usr/share/man/man1/dragoman.1.gz",
-            "usr/share/zsh/vendor-completions/_dragoman",
-        ]
-    )
-    assert (tree / "usr/bin/dragoman").resolve() == (tree / "usr/lib/dragoman/dragoman").resolve()
-    assert (
-        gzip.decompress((tree / "usr/share/man/man1/dragoman.1.gz").read_bytes()) == b"dragoman.1"
-    )
-
-
-@posix
-def test_modes_are_those_of_a_package(tree):
-    def mode(name):
-        return stat.S_IMODE((tree / name).stat().st_mode)
-
-    assert mode("usr/lib/dragoman/dragoman") == 0o755
-    assert mode("usr/lib/dragoman/_internal/libpython3.11.so.1.0") == 0o644
-    assert mode("usr/share/doc/dragoman") == 0o755
-    assert mode("DEBIAN/prerm") == 0o755
-    assert mode("DEBIAN/control") == 0o644
-
-
-@posix
-def test_control_states_version_size_and_the_c_library_that_is_needed(tree):
-    control = (tree / "DEBIAN/control").read_text("utf-8")
-    assert f"\nVersion: {build.debian_version(build.version())}\n" in control
-    assert "libc6 (>= 2.36)" in control
-    assert re.search(r"^Installed-Size: [1-9]\d*$", control, re.MULTILINE)
-    sums = dict(
-        reversed(line.split("  ", 1))
-        for line in (tree / "DEBIAN/md5sums").read_text("utf-8").splitlines()
-    )
-    assert sums["usr/share/icons/hicolor/16x16/apps/dragoman.png"] == (
-        hashlib.md5(b"picture", usedforsecurity=False).hexdigest()
-    )
-    assert "usr/bin/dragoman" not in sums
+def test_the_image_says_what_it_is():
+    assert "'kind.txt').write_text('image\\n')" in (FOLDER / "Containerfile").read_text("utf-8")
 
 
 def test_the_version_is_that_of_the_source():
