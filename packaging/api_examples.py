@@ -53,7 +53,7 @@ class Example:
                 """    headers={"Authorization": f"Bearer {os.environ['DRAGOMAN_KEY']}"},"""
             )
         if self.body is not None:
-            given.append(f"    json={_python(self.body)},")
+            given.append(f"    json={_python(self.body)},".replace("\n", "\n    "))
         given.append("    timeout=60,")
         lines += [f"reply = httpx.{method.lower()}(", *given, ")", "reply.raise_for_status()"]
         return "\n".join([*lines, f"print(reply.json(){_steps(self.show)})"])
@@ -64,7 +64,7 @@ class Example:
         if self.control:
             options.append("  headers: { Authorization: `Bearer ${process.env.DRAGOMAN_KEY}` },")
         if self.body is not None:
-            options.append(f"  body: JSON.stringify({json.dumps(self.body)}),")
+            options.append(f"  body: JSON.stringify({_script(self.body)}),")
         address = f'"{_ADDRESS}{path}"'
         call = (
             f"fetch({address})"
@@ -81,8 +81,21 @@ class Example:
         )
 
 
-def _python(value: Any) -> str:
+def _short(value: Any, longest: int) -> str:
+    """Return JSON in one line, or with a line for each key where that would be too long."""
     text = json.dumps(value)
+    if len(text) <= longest or not isinstance(value, dict):
+        return text
+    rows = (f"  {json.dumps(key)}: {json.dumps(inner)}" for key, inner in value.items())
+    return "{\n" + ",\n".join(rows) + ",\n}"
+
+
+def _script(value: Any) -> str:
+    return _short(value, 70).replace("\n", "\n  ")
+
+
+def _python(value: Any) -> str:
+    text = _short(value, 84)
     for json_word, word in (("true", "True"), ("false", "False"), ("null", "None")):
         text = text.replace(f": {json_word}", f": {word}")
     return text

@@ -21,6 +21,7 @@ from pathlib import Path
 import docs_api
 import docs_commands
 import docs_configuration
+import docs_examples
 
 __all__ = ["COMMAND", "FOLDER", "PAGES", "main", "outdated"]
 
@@ -33,6 +34,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "api.md": docs_api.render,
     "configuration.md": docs_configuration.render,
     "commands.md": docs_commands.render,
+    "examples.md": docs_examples.render,
 }
 """File in ``assets/docs/`` → what returns its text."""
 

@@ -294,7 +294,7 @@ def _shapes(described: Mapping[str, Any]) -> Iterator[str]:
         if "description" in schema:
             lines += [wrapped(plain(schema["description"])), ""]
         if "anyOf" in schema:
-            lines += [f"One of {_type(schema)}.", ""]
+            lines += [wrapped(f"One of {_type(schema)}."), ""]
         else:
             lines += [*_fields(schema, needs=False), ""]
         yield "\n".join(lines)
