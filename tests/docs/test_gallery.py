@@ -52,7 +52,7 @@ CIRCUMSTANCE = re.compile(
 ABOUT_THE_CALL = ("context_full", "content_policy")
 """Failures that another account would have, too."""
 FEWEST = 15
-CONVERSATIONS = 2_000
+CONVERSATIONS = 1_000
 
 
 @dataclass(frozen=True)
@@ -208,9 +208,11 @@ async def test_calls_go_where_the_table_says(example, row, tmp_path):
 async def _check_shares(found, question, goes_to):
     seen = Counter()
     for number in range(CONVERSATIONS):
-        trace = await found.desk.explain(found.gateway, {**question, "conversation": str(number)})
-        again = await found.desk.explain(found.gateway, {**question, "conversation": str(number)})
-        assert trace == again, "a conversation stays with its model"
+        asked = {**question, "conversation": str(number)}
+        trace = await found.desk.explain(found.gateway, asked)
+        if number < 20:
+            again = await found.desk.explain(found.gateway, asked)
+            assert trace == again, "a conversation stays with its model"
         first = trace["candidates"][0]
         seen[first["account"], first["model"]] += 1
     told = {(account, model): int(part) for account, model, part in TARGET.findall(goes_to)}
