@@ -57,6 +57,7 @@ from app.providers.aistudio import SCHEME
 from app.providers.base import Provider
 from app.providers.webai import SCHEME as WEBAI_SCHEME
 from app.routing.catalog import Catalog
+from app.routing.snapshot import Snapshot
 from app.server.accounts import account_routes, make_desk
 from app.server.aistudio import Studio, studio_routes
 from app.server.application import Front
@@ -176,6 +177,8 @@ class Service:
     """Why the settings on disk are not in force; empty when they are."""
     dialects: Mapping[DialectName, Dialect] = field(default_factory=lambda: DIALECTS)
     new_id: Callable[[str], str] = new_id
+    read_snapshot: Callable[[], Snapshot] = settle.read_snapshot
+    """Returns the shipped facts about models."""
     prover: Prover | None = None
     """Asks the kernel who calls; the system's own when None."""
     grace_s: float = 10.0
@@ -268,7 +271,7 @@ class Service:
         public = PublicModels(
             self._fetch,
             self.paths.cache / "models.dev.json",
-            settle.read_snapshot(),
+            self.read_snapshot(),
             changed=self._models_changed,
             online=lambda: self.config.models.registry,
         )

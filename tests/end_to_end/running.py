@@ -11,6 +11,7 @@ from app.paths import Paths
 from app.service import ServeOptions, Service
 from tests.fakes.service import KEY
 from tests.fakes.upstream import Upstream
+from tests.server.running import read_snapshot
 
 MODELS = {
     "anthropic": "claude-sonnet-4-5",
@@ -98,7 +99,10 @@ def dragoman(home, text, env=None):
     async def start():
         config = load_file(located, env)
         instance = Instance.acquire(paths.data, paths.runtime)
-        service = Service(paths, located, ServeOptions(port=0), env, config, instance)
+        options = ServeOptions(port=0)
+        service = Service(
+            paths, located, options, env, config, instance, read_snapshot=read_snapshot
+        )
         await service.start()
         return service
 

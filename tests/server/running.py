@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import re
 
+from app import settle
 from app.configfile import load_file, locate
 from app.instance import Instance
 from app.paths import Paths
@@ -101,6 +103,10 @@ class Server:
         return await self.service.create_key(json.dumps(fields).encode())
 
 
+read_snapshot = functools.cache(settle.read_snapshot)
+"""Hundreds of programs are started, and the file takes most of the time of a start."""
+
+
 def build(home, settings="", **options):
     """A service that is not started yet; ``settings`` is the text of its file."""
     env = {"DRAGOMAN_HOME": str(home)}
@@ -112,6 +118,7 @@ def build(home, settings="", **options):
     located = locate(None, env)
     config = load_file(located, env)
     instance = Instance.acquire(paths.data, paths.runtime)
+    options.setdefault("read_snapshot", read_snapshot)
     return Service(paths, located, ServeOptions(port=0), env, config, instance, **options)
 
 
