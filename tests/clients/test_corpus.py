@@ -31,8 +31,8 @@ HUGE = {
     "jsonc": "{\n"
     + "".join(f'  "key{n}": {{"a": [{n}, "x"]}}, // {n}\n' for n in range(120))
     + '  "end": 0\n}\n',
-    "toml": "".join(f"[t{n}]\na = {n} # {n}\n" for n in range(300)),
-    "yaml": "".join(f"key{n}:\n  a: {n} # {n}\n" for n in range(300)),
+    "toml": "".join(f"[t{n}]\na = {n} # {n}\n" for n in range(100)),
+    "yaml": "".join(f"key{n}:\n  a: {n} # {n}\n" for n in range(100)),
     "env": "".join(f"KEY{n}=value\n" for n in range(3_000)),
     "line": "a-model-with-a-name\n",
 }
@@ -71,7 +71,7 @@ def text_of(name, kind, texts, listed):
 def forms(name, kind):
     commented = text_of(name, kind, COMMENTED, LIST)
     huge = text_of(
-        name, kind, HUGE, "".join(f"- model_id: m{n}\n  model_name: n # {n}\n" for n in range(300))
+        name, kind, HUGE, "".join(f"- model_id: m{n}\n  model_name: n # {n}\n" for n in range(100))
     )
     plain = commented.encode()
     yield "missing", Sample(MISSING)

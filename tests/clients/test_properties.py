@@ -90,7 +90,7 @@ def for_all(name, check, least=0.5, **given_by):
     """Check a property for an agent; most cases must come to the check itself."""
     seen = Counter()
 
-    @settings(max_examples=20)
+    @settings(max_examples=12)
     @given(st.data())
     def holds(data):
         case = Case(data, AGENTS[name])
