@@ -1,7 +1,7 @@
 // Accounts as cards: what is left, how they are, and what can be done with them.
 
 import * as api from "./api.js";
-import { confirmed, dialog, empty, field, fill, h, sentence, toast } from "./dom.js";
+import { confirmed, dialog, empty, field, fill, h, sentence, toast, told } from "./dom.js";
 import { count, day, when, windowName } from "./format.js";
 import { signIn } from "./signin.js";
 
@@ -38,7 +38,7 @@ export function accountsSection(app) {
       draw();
       if (refresh) toast("Asked every service that tells.");
     } catch (error) {
-      if (error.status !== 401) fill(notes, h("p", { class: "note bad" }, error.message));
+      if (error.status !== 401) fill(notes, h("p", { class: "note bad" }, told(error)));
     }
   }
 
@@ -79,7 +79,7 @@ export function accountsSection(app) {
         toast(`${account.label} ${said[name]}.`);
       }
     } catch (error) {
-      toast(error.message, true);
+      toast(told(error), true);
     }
     await load();
   }
@@ -95,7 +95,7 @@ export function accountsSection(app) {
             await api.post(`${path(account)}/consent`, { version: consent.version });
             shown.close();
           } catch (error) {
-            fault.textContent = error.message;
+            fill(fault, told(error));
             fault.hidden = false;
           }
         } }, "I have read this and turn it on")));
@@ -112,7 +112,7 @@ export function accountsSection(app) {
           await api.post(`${path(account)}/rename`, { label: name.control.value });
           shown.close();
         } catch (error) {
-          name.fail(error.message);
+          name.fail(told(error));
         }
       } }, name.element, h("div", { class: "actions" }, h("button", { class: "primary" }, "Rename")));
       const shown = dialog(`Rename ${account.label}`, form);

@@ -1,7 +1,7 @@
 // Agents on this machine: how they stand, connecting them after the exact change was shown, trying them.
 
 import * as api from "./api.js";
-import { dialog, empty, field, fill, h, newId, sentence, toast } from "./dom.js";
+import { dialog, empty, field, fill, h, newId, sentence, toast, told } from "./dom.js";
 
 const ROLES = { main: "Model", small: "Small model", planning: "Planning model" };
 const ACTIONS = { create: "is made", change: "is changed", remove: "is removed", keep: "stays as it is" };
@@ -25,7 +25,7 @@ export function agentsSection() {
       known = await api.get("/admin/agents");
       draw();
     } catch (error) {
-      if (error.status !== 401) fill(notes, h("p", { class: "note bad" }, error.message));
+      if (error.status !== 401) fill(notes, h("p", { class: "note bad" }, told(error)));
     }
   }
 
@@ -147,12 +147,12 @@ function change(title, button, agent, { head = [], body, step, done }) {
       } catch (error) {
         if (number !== asked) return;
         fill(place);
-        say(error.message);
+        say(told(error));
       }
     }
 
     function say(text) {
-      fault.textContent = text;
+      fill(fault, text);
       fault.hidden = !text;
     }
 
@@ -165,7 +165,7 @@ function change(title, button, agent, { head = [], body, step, done }) {
         shown.close();
       } catch (error) {
         await work();
-        say(error.code === "file_changed" ? `${error.message} This is what would be written now.` : error.message);
+        say([told(error), error.code === "file_changed" && " This is what would be written now."]);
       }
     }
 
@@ -216,7 +216,7 @@ function test(agent) {
           h("p", {}, h("b", {}, found.model || "Its own model"), ` ${found.text}`), found.hint && h("p", {}, sentence(found.hint)))));
         if (!answer.findings.length) fill(place, h("p", { class: "note" }, "The demo is off and no model was chosen, so nothing was asked."));
       } catch (error) {
-        fill(place, h("p", { class: "note bad", role: "alert" }, error.message));
+        fill(place, h("p", { class: "note bad", role: "alert" }, told(error)));
       }
       go.disabled = false;
     }

@@ -48,6 +48,22 @@ export function inline(text) {
   return text.split("`").map((piece, index) => (index % 2 ? h("code", {}, piece) : piece));
 }
 
+/** Return what went wrong as nodes: the message, and a link to its entry in the help where it has one. */
+export function told(error, place) {
+  const match = / ?Help: https?:\/\/[^\s/]+\/help\/([a-z0-9_]+)$/.exec(error.message);
+  return match ? [error.message.slice(0, match.index), " ", helpLink(match[1], place)] : [error.message];
+}
+
+/** Return a link to the entry of an error code: in this page's own help, or in that for any browser. */
+export function helpLink(code, place = document.getElementById("nav") ? "#/help/" : "/help/") {
+  const outside = !place.startsWith("#");
+  return h("a", { href: place + code, target: outside && "_blank", rel: outside && "noopener",
+    onclick: (event) => {
+      const around = event.currentTarget.closest("dialog");
+      if (around && !outside) around.close();
+    } }, "Help");
+}
+
 let numbers = 0;
 
 /** Return an id that is used nowhere else on the page. */
@@ -71,7 +87,7 @@ export function field(label, control, help = "") {
     element,
     control,
     fail(text) {
-      error.textContent = text;
+      fill(error, text);
       error.hidden = !text;
       if (text) control.setAttribute("aria-invalid", "true");
       else control.removeAttribute("aria-invalid");

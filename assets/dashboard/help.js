@@ -1,7 +1,7 @@
 // The documentation that is shipped with the program.
 
 import * as api from "./api.js";
-import { fill, h } from "./dom.js";
+import { fill, h, told } from "./dom.js";
 
 export function helpSection() {
   const list = h("nav", { class: "pages", "aria-label": "Help pages" });
@@ -26,7 +26,7 @@ export function helpSection() {
       else scrollTo(0, 0);
     } catch (error) {
       shown = "";
-      if (error.status !== 401) fill(article, h("p", { class: "note bad" }, error.message));
+      if (error.status !== 401) fill(article, h("p", { class: "note bad" }, told(error)));
     }
   }
 

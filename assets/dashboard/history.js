@@ -1,7 +1,7 @@
 // Requests of the ledger, page by page, with how each was routed.
 
 import * as api from "./api.js";
-import { copyButton, dialog, empty, fill, h } from "./dom.js";
+import { copyButton, dialog, empty, fill, h, told } from "./dom.js";
 import { clock, count, day, milliseconds, money } from "./format.js";
 import { traceView } from "./trace.js";
 
@@ -42,7 +42,7 @@ export function historySection() {
       if (mine === asked) draw(page, older);
     } catch (error) {
       if (mine !== asked || error.status === 401) return;
-      fill(nothing, h("p", { class: "note bad" }, error.message));
+      fill(nothing, h("p", { class: "note bad" }, told(error)));
       if (!older) body.replaceChildren();
       table.hidden = !body.children.length;
     }
@@ -94,7 +94,7 @@ export function historySection() {
       const one = (await api.get(`/admin/requests/${encodeURIComponent(id)}`)).request;
       fill(place, facts(one), replay(one));
     } catch (error) {
-      fill(place, h("p", { class: "note bad" }, error.message));
+      fill(place, h("p", { class: "note bad" }, told(error)));
     }
   }
 
@@ -123,7 +123,7 @@ function replay(one) {
       const found = await api.post(`/admin/requests/${encodeURIComponent(one.id)}/replay`, model.value ? { model: model.value } : {});
       fill(place, h("div", { class: "sides" }, side("Then", found.original), side("Now", found.replay)));
     } catch (error) {
-      fill(place, h("p", { class: error.code === "body_not_kept" ? "note" : "note bad" }, error.message));
+      fill(place, h("p", { class: error.code === "body_not_kept" ? "note" : "note bad" }, told(error)));
     }
     go.disabled = false;
   } }, h("h3", {}, "Ask again"), h("div", { class: "line" }, model, go), place);

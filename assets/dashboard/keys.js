@@ -1,7 +1,7 @@
 // Keys for agents that cannot prove who they are, and for other machines: scopes, limits and their use.
 
 import * as api from "./api.js";
-import { confirmed, copyButton, dialog, empty, field, fill, h, toast } from "./dom.js";
+import { confirmed, copyButton, dialog, empty, field, fill, h, toast, told } from "./dom.js";
 import { day, when } from "./format.js";
 
 const KINDS = { client: "Models", admin: "Models, and change Dragoman", relay: "AI Studio page" };
@@ -25,7 +25,7 @@ export function keysSection() {
     try {
       draw((await api.get("/admin/keys")).keys);
     } catch (error) {
-      if (error.status !== 401) fill(place, h("p", { class: "note bad" }, error.message));
+      if (error.status !== 401) fill(place, h("p", { class: "note bad" }, told(error)));
     }
   }
 
@@ -60,7 +60,7 @@ export function keysSection() {
       await api.post(`/admin/keys/${key.id}/revoke`);
       toast("The key is revoked.");
     } catch (error) {
-      toast(error.message, true);
+      toast(told(error), true);
     }
     load();
   }
@@ -107,7 +107,7 @@ export function keysSection() {
         else toast("Saved. It holds for the next call.");
         load();
       } catch (error) {
-        fault.textContent = error.message;
+        fill(fault, told(error));
         fault.hidden = false;
         fault.scrollIntoView({ block: "nearest" });
       }

@@ -1,7 +1,7 @@
 // The page: sections, the address bar, colours, and the state that sections share.
 
 import * as api from "./api.js";
-import { fill, h, inline, toast } from "./dom.js";
+import { fill, h, inline, toast, told } from "./dom.js";
 import { showAbout } from "./about.js";
 import { accountsSection } from "./accounts.js";
 import { agentsSection } from "./agents.js";
@@ -192,7 +192,7 @@ async function start() {
   try {
     await api.redeem();
   } catch (error) {
-    reason = error.message;
+    reason = told(error, "/help/");
   }
   if (!api.token()) {
     showClosed(reason);

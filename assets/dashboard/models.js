@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { ask } from "./ask.js";
-import { copyButton, dialog, empty, fill, h, sentence } from "./dom.js";
+import { copyButton, dialog, empty, fill, h, sentence, told } from "./dom.js";
 import { count } from "./format.js";
 
 const SHOWN = 100;
@@ -30,7 +30,7 @@ export function modelsSection(app) {
       rows = (await api.get("/admin/models")).models;
       draw();
     } catch (error) {
-      if (error.status !== 401) fill(nothing, h("p", { class: "note bad" }, error.message));
+      if (error.status !== 401) fill(nothing, h("p", { class: "note bad" }, told(error)));
     }
   }
 
@@ -107,7 +107,7 @@ function tryModel(name) {
     } catch (error) {
       if (error.name !== "AbortError") {
         answer.classList.add("fault");
-        answer.append(error.message);
+        answer.append(...told(error));
       }
     }
     abort = null;

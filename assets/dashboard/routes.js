@@ -1,7 +1,7 @@
 // Rules, chains and aliases as the text of the settings, checked while it is written.
 
 import * as api from "./api.js";
-import { field, fill, h, sentence, toast } from "./dom.js";
+import { field, fill, h, sentence, toast, told } from "./dom.js";
 import { traceView } from "./trace.js";
 
 const WAIT_MS = 400;
@@ -60,7 +60,7 @@ export function routesSection(app) {
       fill(where, "Part of ", h("code", {}, found.path), "; comments are kept. Saving puts it in force at once.");
       check();
     } catch (error) {
-      if (error.status !== 401) fill(verdict, h("p", { class: "note bad" }, error.message));
+      if (error.status !== 401) fill(verdict, h("p", { class: "note bad" }, told(error)));
     }
   }
 
@@ -94,7 +94,7 @@ export function routesSection(app) {
         found.trace ? traceView(found.trace) : !found.faults.length && !found.error &&
           h("p", { class: "sub" }, "Name a model to see which rule matches and which accounts would be asked."));
     } catch (error) {
-      if (mine === asked && error.status !== 401) fill(verdict, h("p", { class: "note bad" }, error.message));
+      if (mine === asked && error.status !== 401) fill(verdict, h("p", { class: "note bad" }, told(error)));
     }
   }
 
@@ -125,7 +125,7 @@ export function routesSection(app) {
       saved = wanted;
       toast("The new routes are in force.");
     } catch (error) {
-      toast(error.body && error.body.faults ? "The text has faults, so nothing was saved." : error.message, true);
+      toast(error.body && error.body.faults ? "The text has faults, so nothing was saved." : told(error), true);
     }
     check();
   }

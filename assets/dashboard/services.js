@@ -2,7 +2,7 @@
 // their switches.
 
 import * as api from "./api.js";
-import { confirmed, dialog, fill, h, sentence, toast } from "./dom.js";
+import { confirmed, dialog, fill, h, sentence, toast, told } from "./dom.js";
 import { studioCards } from "./studio.js";
 import { bytes, span, when } from "./format.js";
 
@@ -36,7 +36,7 @@ export function servicesSection(app) {
       known = (await api.get("/admin/services")).services;
       fill(fault);
     } catch (error) {
-      if (error.status !== 401) fill(fault, h("p", { class: "note bad" }, error.message));
+      if (error.status !== 401) fill(fault, h("p", { class: "note bad" }, told(error)));
     }
     draw();
     await studios.load();
@@ -65,7 +65,7 @@ export function servicesSection(app) {
       if (name === "stop" && !(await confirmed(`Turn ${one.title} off?`, "Answers that it is giving are cut off.", "Turn off"))) return;
       await api.post(`/admin/services/${one.name}/${name}`, name === "start" ? { consent: one.consent.version } : {});
     } catch (error) {
-      toast(error.message, true);
+      toast(told(error), true);
     }
     await load();
   }

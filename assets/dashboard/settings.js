@@ -1,7 +1,7 @@
 // A form over the settings file: made from its schema, one field per key.
 
 import * as api from "./api.js";
-import { field, fill, h, sentence, toast } from "./dom.js";
+import { field, fill, h, sentence, toast, told } from "./dom.js";
 
 const TITLES = {
   server: "Address", access: "Access", providers: "Services", models: "Models", upstream: "Calls to services",
@@ -20,7 +20,7 @@ export function settingsSection() {
     try {
       data = await api.get("/admin/config");
     } catch (error) {
-      if (error.status !== 401) fill(place, h("p", { class: "note bad" }, error.message));
+      if (error.status !== 401) fill(place, h("p", { class: "note bad" }, told(error)));
       return;
     }
     draw();
@@ -154,7 +154,7 @@ export function settingsSection() {
     } catch (error) {
       const faults = (error.body && error.body.faults) || [];
       const unknown = faults.filter((fault) => !show(nearest(fault.key), fault.message));
-      if (!faults.length) toast(error.message, true);
+      if (!faults.length) toast(told(error), true);
       unknown.forEach((fault) => toast(`${fault.key}: ${fault.message}`, true));
     } finally {
       button.disabled = false;

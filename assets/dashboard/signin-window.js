@@ -2,7 +2,7 @@
 // `again/ACCOUNT`, `flow/ID`, `browser/ID`, `paste/ID`, or `trouble/ID/WHAT/HOST`.
 
 import * as api from "./api.js";
-import { fill, h } from "./dom.js";
+import { fill, h, told } from "./dom.js";
 import { signInView } from "./signin.js";
 
 const main = document.getElementById("main");
@@ -39,7 +39,7 @@ async function start() {
     document.title = `${title} · Dragoman`;
     await signInView(main, known, wanted, { done() {}, close() { window.close(); }, alone: true }).start();
   } catch (error) {
-    say(error.message);
+    say(told(error));
   }
 }
 

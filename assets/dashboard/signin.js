@@ -1,7 +1,7 @@
 // Adding an account, or signing in to one again: every way that a service offers.
 
 import * as api from "./api.js";
-import { copyButton, dialog, field, fill, h, sentence, toast } from "./dom.js";
+import { copyButton, dialog, field, fill, h, helpLink, sentence, toast, told } from "./dom.js";
 import { span } from "./format.js";
 
 const WAYS = { browser: "Sign in in the browser", device: "Sign in with a code", secret: "Enter" };
@@ -53,7 +53,7 @@ export function signInView(place, known, wanted, hooks) {
     try {
       flow = await api.get(`/admin/accounts/flows/${wanted.flow}`);
     } catch (error) {
-      fill(place, h("p", { class: "note bad", role: "alert" }, error.message));
+      fill(place, h("p", { class: "note bad", role: "alert" }, told(error)));
       return;
     }
     flow.place = wanted.place;
@@ -122,7 +122,7 @@ export function signInView(place, known, wanted, hooks) {
         if (there && flow.state === "waiting") await showPage(there);
         showFlow(provider);
       } catch (error) {
-        fault.textContent = error.message;
+        fill(fault, told(error));
         fault.hidden = false;
         gate();
       }
@@ -179,7 +179,7 @@ export function signInView(place, known, wanted, hooks) {
     try {
       flow.place = (await api.post(`/admin/accounts/flows/${flow.flow}/place`, { place: where })).shown ? where : "";
     } catch (error) {
-      toast(error.message, true);
+      toast(told(error), true);
     }
   }
 
@@ -207,7 +207,7 @@ export function signInView(place, known, wanted, hooks) {
       }
     } catch (error) {
       if (error.status === 404 || error.status === 401) {
-        fill(place, h("p", { class: "note bad" }, error.message));
+        fill(place, h("p", { class: "note bad" }, told(error)));
         return;
       }
     }
@@ -226,7 +226,8 @@ export function signInView(place, known, wanted, hooks) {
           h("button", { type: "button", onclick: () => finish(provider, { cancel: true }) }, "Cancel"),
           h("button", { type: "button", class: "primary", onclick: () => finish(provider, { confirm: true }) }, "Use this one"))];
       default:
-        return [h("p", { class: "note bad", role: "alert" }, flow.error || "The sign-in has ended without success."),
+        return [h("p", { class: "note bad", role: "alert" }, flow.error || "The sign-in has ended without success.",
+          flow.code && [" ", helpLink(flow.code)]),
           flow.state === "failed" && paged(provider, wayOf(provider)) && places.windows
             && h("p", { class: "sub" }, "Where a page refuses windows like this one, your own browser is let in."),
           h("div", { class: "actions" }, h("button", { type: "button", class: "primary", onclick: () => {
@@ -332,8 +333,8 @@ export function signInView(place, known, wanted, hooks) {
       if (flow.state === "cancelled") hooks.close();
       else showFlow(provider);
     } catch (error) {
-      if (input) input.fail(error.message);
-      else toast(error.message, true);
+      if (input) input.fail(told(error));
+      else toast(told(error), true);
       timer = setTimeout(() => poll(provider), POLL_MS);
     }
   }

@@ -1,7 +1,7 @@
 // AI Studio: how far each account's page is, its window, and the files to paste there.
 
 import * as api from "./api.js";
-import { confirmed, copyButton, dialog, field, fill, h, inline, sentence, toast } from "./dom.js";
+import { confirmed, copyButton, dialog, field, fill, h, inline, sentence, toast, told } from "./dom.js";
 import { when } from "./format.js";
 
 const STEPS = [
@@ -22,7 +22,7 @@ export function studioCards() {
     try {
       known = await api.get("/admin/aistudio");
     } catch (error) {
-      if (error.status !== 401) fill(cards, h("p", { class: "note bad" }, error.message));
+      if (error.status !== 401) fill(cards, h("p", { class: "note bad" }, told(error)));
       return;
     }
     fill(cards, known.accounts.length ? known.accounts.map((one) => card(one, known.windows, act))
@@ -43,7 +43,7 @@ export function studioCards() {
       const told = await api.post(`/admin/aistudio/windows/${encodeURIComponent(one.label)}/${order}`);
       if (order === "browser" && !known.windows) open(told.address, "_blank", "noopener");
     } catch (error) {
-      toast(error.message, true);
+      toast(told(error), true);
     }
     await load();
   }
@@ -57,7 +57,7 @@ export function studioCards() {
       try {
         await setUp(name.control.value, () => shown.close());
       } catch (error) {
-        name.fail(error.message);
+        name.fail(told(error));
       }
     } }, h("div", { class: "note warn" }, h("p", {}, known.consent.text), h("p", {}, sentence(known.consent.instead))),
     name.element, h("div", { class: "actions" }, h("button", { type: "button", onclick: () => shown.close() }, "Cancel"),

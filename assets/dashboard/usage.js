@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { barChart } from "./chart.js";
-import { empty, fill, h, toast } from "./dom.js";
+import { empty, fill, h, toast, told } from "./dom.js";
 import { count, day, milliseconds, money } from "./format.js";
 
 const RANGES = [["24h", "24 hours"], ["7d", "7 days"], ["30d", "30 days"], ["90d", "90 days"], ["365d", "A year"]];
@@ -69,7 +69,7 @@ export function usageSection(app) {
       if (mine === asked) draw(time, groups, standing.budgets, unit);
     } catch (error) {
       if (mine === asked && error.status !== 401) {
-        fill(place, h("p", { class: "note bad" }, error.message));
+        fill(place, h("p", { class: "note bad" }, told(error)));
         fill(picture);
         fill(tiles);
       }
@@ -141,7 +141,7 @@ export function usageSection(app) {
       link.click();
       URL.revokeObjectURL(link.href);
     } catch (error) {
-      toast(error.message, true);
+      toast(told(error), true);
     }
   }
 

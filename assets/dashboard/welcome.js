@@ -3,7 +3,7 @@
 
 import * as api from "./api.js";
 import { ask } from "./ask.js";
-import { copyButton, field, fill, h } from "./dom.js";
+import { copyButton, field, fill, h, told } from "./dom.js";
 import { milliseconds } from "./format.js";
 import { signIn } from "./signin.js";
 
@@ -60,7 +60,7 @@ export function welcomeSection(app) {
         const known = await api.get("/admin/accounts");
         signIn(known, {}, () => { if (element.isConnected) go(2); });
       } catch (error) {
-        fault.textContent = error.message;
+        fill(fault, told(error));
         fault.hidden = error.status === 401;
       }
     };
@@ -107,7 +107,7 @@ export function welcomeSection(app) {
       } catch (error) {
         if (error.name !== "AbortError") {
           answer.classList.add("fault");
-          answer.append(error.message);
+          answer.append(...told(error));
           demo.hidden = models.value === DEMO;
         }
       }
@@ -125,7 +125,7 @@ export function welcomeSection(app) {
     try {
       offer(models, (await api.get("/admin/models")).models, app.status && app.status.default_model);
     } catch (error) {
-      if (error.status !== 401) choice.fail(error.message);
+      if (error.status !== 401) choice.fail(told(error));
     }
     models.removeAttribute("aria-busy");
   }

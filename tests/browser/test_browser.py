@@ -567,6 +567,25 @@ async def test_help_pages_lead_to_each_other(chromium, tmp_path):
         assert page.faults == []
 
 
+async def test_an_error_leads_to_its_entry(chromium, tmp_path):
+    async with opened(chromium, tmp_path) as (_, page):
+        shown = await page.run(
+            """
+            const api = await import("/admin/static/api.js");
+            const { fill, told } = await import("/admin/static/dom.js");
+            const box = document.createElement("p");
+            document.getElementById("main").prepend(box);
+            fill(box, await api.get("/admin/help/none").catch((error) => told(error)));
+            box.querySelector("a").click();
+            return box.textContent;
+            """
+        )
+        assert shown == "There is no help page none. Help"
+        await page.until("document.querySelector('.prose #no_help_page')")
+        plain = "return (await import('/admin/static/dom.js')).told(new Error('It broke.'))"
+        assert await page.run(plain) == ["It broke."]
+
+
 async def test_help_opens_at_the_heading_that_an_address_names(chromium, tmp_path):
     async with opened(chromium, tmp_path) as (_, page):
         await show(page, "help")

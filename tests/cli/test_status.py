@@ -9,7 +9,7 @@ def test_nothing_runs_is_exit_code_three(dragoman):
     assert dragoman("status") == (
         3,
         "",
-        "error: Dragoman does not run.\nhint: `dragoman start` starts it.\n",
+        "error: Dragoman does not run.\nhint: `dragoman start` starts it.\nhelp: dragoman help not_running\n",
     )
 
 
@@ -90,7 +90,7 @@ def test_json_is_the_health_with_pid_and_port(dragoman, fake):
 
 def test_instance_that_fails_is_exit_code_one(dragoman, fake):
     fake.answers["GET /v1/health"] = (500, {"error": {"message": "Dragoman failed."}})
-    assert dragoman("status") == (1, "", "error: Dragoman failed.\n")
+    assert dragoman("status") == (1, "", "error: Dragoman failed.\nhelp: dragoman help http_500\n")
 
 
 def connect(dragoman, *words):
