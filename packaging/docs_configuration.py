@@ -45,9 +45,10 @@ A key is written with the names that it stands below: `server.port` is `port` in
 
 - **Type** is what the key takes. `null` means: not set.
 - **Default** is what holds when the key is left out.
-- **Variable** is the variable of the environment that overrides the key. Its value is read as YAML.
-  In names of your choice, `-` and `.` are written as `_`. The number is the place in a list, which
-  begins with 0; the entry has to be in the file.
+- **Variable** is the variable of the environment that overrides the key. A list or a mapping is
+  written as YAML on one line, and `null` unsets the key. In names of your choice, `-` and `.` are
+  written as `_`. The number is the place in a list, which begins with 0; the entry has to be in the
+  file.
 - **Change** says where the key can be changed. Keys that start programs, send keys and tokens
   elsewhere or hold secrets are read from the file only: a web page cannot change them.
 
