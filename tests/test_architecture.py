@@ -6,6 +6,7 @@ the lowest file and ``app/__main__.py`` the highest.
 """
 
 import ast
+import functools
 import io
 import re
 import subprocess
@@ -153,8 +154,14 @@ def python_files(folder):
     return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py"))
 
 
+@functools.cache
 def source(path):
     return (ROOT / path).read_text("utf-8")
+
+
+@functools.cache
+def tree_of(path):
+    return ast.parse(source(path), path)
 
 
 def module_name(path):
@@ -170,12 +177,12 @@ PACKAGES = {module_name(path) for path in APP_FILES if path.endswith("/__init__.
 }
 
 
-def imports(tree):
+def imports(nodes):
     """Yield (line, dotted name) of every import, wherever it stands in the file.
 
     ``from a import b`` yields ``a.b`` where ``b`` is a module of ours, and ``a`` otherwise.
     """
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.Import(names=names):
                 for name in names:
@@ -215,16 +222,16 @@ def is_at(path, places):
     return any(path.startswith(place) if place.endswith("/") else path == place for place in places)
 
 
-# The checks of one file; each yields (line, problem)
+# The checks of one file, of all nodes of its tree; each yields (line, problem)
 
 
-def check_order(path, tree):
+def check_order(path, nodes):
     room = room_of(module_name(path))
     level = level_of(room)
     if path != "app/__init__.py" and level is None:
         yield 1, f"the room {room!r} has no place in ORDER"
         return
-    for line, name in imports(tree):
+    for line, name in imports(nodes):
         if not is_within(name, {"app"}):
             continue
         target = room_of(name)
@@ -240,13 +247,13 @@ def check_order(path, tree):
             yield line, f"{room} imports upward from {name}"
 
 
-def check_purity(path, tree):
+def check_purity(path, nodes):
     if not is_at(path, PURE):
         return
-    for line, name in imports(tree):
+    for line, name in imports(nodes):
         if is_within(name, IMPURE_MODULES):
             yield line, f"a pure file imports {name}"
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.Call(func=function) if ast.unparse(function) in IMPURE_CALLS:
                 yield node.lineno, f"a pure file calls {ast.unparse(function)}()"
@@ -254,8 +261,8 @@ def check_purity(path, tree):
                 yield node.lineno, f"a pure file changes global state: {', '.join(names)}"
 
 
-def check_borders(path, tree):
-    for line, name in imports(tree):
+def check_borders(path, nodes):
+    for line, name in imports(nodes):
         library = name.split(".")[0]
         places = LIBRARIES.get(library)
         if places is not None and not is_at(path, places):
@@ -263,13 +270,13 @@ def check_borders(path, tree):
             yield line, f"{library} is imported here, but belongs in {where}"
 
 
-def check_relative(path, tree):
-    for node in ast.walk(tree):
+def check_relative(path, nodes):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.level:
             yield node.lineno, "a relative import"
 
 
-def check_name(path, tree):
+def check_name(path, nodes):
     words = set(PurePosixPath(path).stem.split("_"))
     words |= {word for part in PurePosixPath(path).parts[:-1] for word in part.split("_")}
     if words & VAGUE_WORDS:
@@ -279,9 +286,9 @@ def check_name(path, tree):
 CHECKS = (check_order, check_purity, check_borders, check_relative, check_name)
 
 
-def check_source(path, text):
-    tree = ast.parse(text, path)
-    return [f"{path}:{line}: {problem}" for check in CHECKS for line, problem in check(path, tree)]
+def check_source(path, tree):
+    nodes = list(ast.walk(tree))
+    return [f"{path}:{line}: {problem}" for check in CHECKS for line, problem in check(path, nodes)]
 
 
 def code_lines(text):
@@ -353,7 +360,7 @@ def mirrored_test(path):
     ],
 )
 def test_each_rule_finds_what_breaks_it(path, text, problem):
-    found = check_source(path, text)
+    found = check_source(path, ast.parse(text, path))
     if problem is None:
         assert found == []
     else:
@@ -367,7 +374,8 @@ def test_code_lines_leave_out_comments_docstrings_and_blank_lines():
 
 def test_late_imports_are_not_part_of_what_runs_on_import():
     text = "import a\n\nclass C:\n    import b\n    def f(self):\n        import c\n"
-    assert [name for _, name in imports(without_functions(text))] == ["a", "b"]
+    nodes = ast.walk(without_functions(text))
+    assert [name for _, name in imports(nodes)] == ["a", "b"]
 
 
 def test_the_test_file_mirrors_the_room():
@@ -400,29 +408,29 @@ def needs_test(path):
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     return (
         not path.endswith("/__init__.py")
-        and any(isinstance(node, functions) for node in ast.walk(ast.parse(text)))
+        and any(isinstance(node, functions) for node in ast.walk(tree_of(path)))
         and code_lines(text) > TESTED_FROM_LINES
     )
 
 
-@pytest.mark.parametrize("path", APP_FILES)
-def test_file_keeps_to_its_room(path):
-    assert check_source(path, source(path)) == []
+def test_files_keep_to_their_rooms():
+    found = [problem for path in APP_FILES for problem in check_source(path, tree_of(path))]
+    assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("path", [*APP_FILES, *python_files("tests"), *python_files("packaging")])
-def test_file_is_not_too_long(path):
-    length = len(source(path).splitlines())
-    assert length <= LONGEST_LINES
+def test_no_file_is_too_long():
+    everyone = [*APP_FILES, *python_files("tests"), *python_files("packaging")]
+    lengths = {path: len(source(path).splitlines()) for path in everyone}
+    assert {path: n for path, n in lengths.items() if n > LONGEST_LINES} == {}
 
 
 def test_every_file_with_code_has_its_test_file():
     missing = [
         f"{path} has no {mirrored_test(path)}"
         for path in APP_FILES
-        if needs_test(path)
-        and path not in WITHOUT_TEST
+        if path not in WITHOUT_TEST
         and not (ROOT / mirrored_test(path)).exists()
+        and needs_test(path)
     ]
     assert not missing, "\n".join(missing)
 
@@ -443,7 +451,9 @@ def test_files_do_not_import_each_other_in_circles():
     """
     graph = {
         module_name(path): {
-            name for _, name in imports(without_functions(source(path))) if name in MODULES
+            name
+            for _, name in imports(ast.walk(without_functions(source(path))))
+            if name in MODULES
         }
         - {module_name(path)}
         for path in APP_FILES
