@@ -149,6 +149,8 @@ def test_every_header_field_of_ours_is_in_the_documentation():
     sources = Path(asset("docs")).parent.parent.joinpath("app").rglob("*.py")
     used = set()
     for path in sources:
+        if path.name.startswith("openapi_"):
+            continue  # extensions of OpenAPI begin so, too
         used |= set(re.findall(r"\"(x-dragoman-[a-z-]+)", path.read_text("utf-8"), re.IGNORECASE))
     assert {"x-dragoman-route", "x-dragoman-count"} <= {name.lower() for name in used}
     for name in used:
