@@ -71,6 +71,25 @@ A name is that of a program on PATH; a pattern of an absolute path is that of a 
 """
 
 
+PACKAGE_COMMANDS = {
+    "dpkg-deb": "dpkg",
+    "lintian": "lintian",
+    "makensis": "nsis",
+    "objdump": "binutils",
+    "strip": "binutils",
+    "xvfb-run": "xvfb",
+    "xauth": "xauth",
+    "node": "nodejs",
+    "npm": "npm",
+    "ip": "iproute2",
+    "unshare": "util-linux",
+    "runuser": "util-linux",
+    "update-ca-certificates": "ca-certificates",
+}
+"""The same for what only ``test --all`` runs: packages that are built, checked and installed, and
+agents from npm. PyInstaller reads libraries with ``objdump``."""
+
+
 class SetupError(Exception):
     """Set-up cannot go on; the text says why and what to do."""
 
@@ -169,6 +188,11 @@ def ensurepip_line(os_release: Mapping[str, str], version: Sequence[int]) -> str
 def missing_packages(commands: Mapping[str, str], found: Callable[[str], object]) -> list[str]:
     """Return the packages of what is not found, each once, in order."""
     return sorted({package for command, package in commands.items() if not found(command)})
+
+
+def needed_commands(everything: bool) -> Mapping[str, str]:
+    """Return what tests run against: with ``--all`` also what builds and installs packages."""
+    return {**TEST_COMMANDS, **PACKAGE_COMMANDS} if everything else TEST_COMMANDS
 
 
 def is_there(name: str) -> bool:
@@ -339,9 +363,9 @@ def _apt_install(packages: Sequence[str]) -> bool:
     return subprocess.run(command, stdout=sys.stderr, check=False).returncode == 0
 
 
-def _ready_system() -> None:
+def _ready_system(everything: bool) -> None:
     """Install what tests need of the system, or say what would be tested if it were there."""
-    packages = missing_packages(TEST_COMMANDS, is_there)
+    packages = missing_packages(needed_commands(everything), is_there)
     if not packages or sys.platform != "linux":
         return
     if may_use_apt(_os_release(), shutil.which("apt-get")) and _apt_install(packages):
@@ -433,7 +457,7 @@ def test(arguments: Sequence[str]) -> int:
     """Run the tests from the root of the checkout."""
     everything, rest = split_test_arguments(arguments)
     python = ready_python(ROOT, with_tests=True)
-    _ready_system()
+    _ready_system(everything)
     os.chdir(ROOT)
     keep_bytecode(os.environ, ROOT / ".venv" / "bytecode")
     return become([str(python), "-m", "pytest", *pytest_arguments(everything, rest)])
@@ -444,7 +468,7 @@ def setup(arguments: Sequence[str]) -> int:
     if arguments:
         raise SetupError("setup takes no arguments.")
     ready_python(ROOT, with_tests=True)
-    _ready_system()
+    _ready_system(everything=False)
     return 0
 
 

@@ -159,6 +159,20 @@ def test_the_gui_tests_have_what_they_need_in_the_list():
     assert {"dbus", "xvfb", "chromium", "python3-gi", "gir1.2-webkit2-4.1"} <= packages
 
 
+def test_the_whole_suite_has_what_packages_need_in_its_list_and_a_part_of_it_has_not():
+    packages = {"lintian", "nsis", "binutils", "xauth", "nodejs", "npm", "iproute2", "util-linux"}
+    assert packages <= set(bootstrap.needed_commands(True).values())
+    assert not packages & set(bootstrap.needed_commands(False).values())
+
+
+def test_every_program_that_a_test_of_packages_skips_without_is_in_the_list():
+    known = {*bootstrap.needed_commands(True), "dpkg", "chroot", "useradd", "buildah"}
+    for name in ("test_package.py", "test_story.py"):
+        text = (ROOT / "tests" / "packaging_" / name).read_text("utf-8")
+        for named in re.findall(r"^(?:    |@)needs\((.*)\)", text, re.MULTILINE):
+            assert set(re.findall(r'"([\w-]+)"', named)) <= known
+
+
 def test_the_keyring_tests_have_their_programs_in_the_list():
     assert {"dbus-daemon", "gnome-keyring-daemon"} <= set(bootstrap.TEST_COMMANDS)
 
