@@ -332,7 +332,9 @@ class _Writer:
 
     def _infer(self, served: Served) -> None:
         assert served.entry is not None  # noqa: S101 - the caller has looked
-        path = next(path for path in served.paths if path in INFERENCE)
+        path = next((path for path in served.paths if path in INFERENCE), None)
+        if path is None:
+            raise KeyError(f"POST {served.paths[0]}")
         vendor = INFERENCE[path]
         self._paths.setdefault(path, {})["post"] = {
             "operationId": _operation_id("post", path),

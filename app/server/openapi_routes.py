@@ -95,7 +95,7 @@ _NO_ACCOUNT = "404 unknown_account: there is no such account"
 _IN_SETTINGS = "409 account_in_settings: it is written in the settings, and changed there"
 _NO_FLOW = "404 unknown_sign_in: there is no such sign-in, or it ended long ago"
 _NO_WAY = "404 unknown_provider: there is no such service"
-_CONSENT = "409 consent_required: terms have to be agreed to first; the message has their text"
+_CONSENT = "409 consent_required: terms have to be agreed to first, which the message has"
 _NO_VAULT = "503 vault_unusable: the store of secrets cannot be used now"
 _NO_KEY = "404 key_not_found: there is no such key"
 _NO_AGENT = "400 unknown_agent: there is no such agent"
@@ -487,7 +487,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "Agents",
         "Show the exact change that connecting or disconnecting makes",
         answers.AgentPlan,
-        errors=(_NO_AGENT, "400 by_hand: it is set up by hand; the message says how"),
+        errors=(_NO_AGENT, "400 by_hand: it is set up by hand, and the message says how"),
     ),
     "POST /admin/agents/{name}/connect": Operation(
         "Agents",
