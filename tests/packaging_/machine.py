@@ -35,7 +35,13 @@ class Machine:
             mount("--rbind", f"/{name}", self.root / name)
         for name, mode in (("tmp", "1777"), ("run", "755")):
             mount("-t", "tmpfs", "-o", f"mode={mode}", "tmpfs", self.root / name)
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        # A wire to nowhere: with loopback alone, resolvers that ask for AI_ADDRCONFIG find no name.
+        for words in (
+            "link add wire type veth peer name nowhere",
+            "address add 192.0.2.2/24 dev wire",
+            *(f"link set {name} up" for name in ("lo", "wire", "nowhere")),
+        ):
+            subprocess.run(["ip", *words.split()], check=True)
 
     def name_hosts(self, *names):
         """Let these names of the internet be this machine."""

@@ -119,6 +119,9 @@ class Story:
             BROWSER="/tmp/browser",
             NO_AT_BRIDGE="1",
         )
+        # As after an earlier use: the first steps were seen, and pages were wanted in a window.
+        chosen = b'{"welcomed": true, "places": {"codex": "window"}}'
+        self.user.write(".local/share/dragoman/desktop.json", chosen)
         self.identity = ChatGpt(time.time)
         self.identity.url = f"https://{HOSTS[0]}"
 
@@ -191,7 +194,9 @@ class Story:
                 client.close()
 
     def log(self):
-        return (self.machine.root / "tmp" / "ada.log").read_text()[-3000:]
+        """Return what was said and asked for last, for a failure."""
+        asked = [f"{call.method} {call.path}" for call in self.town.requests[-20:]]
+        return (self.machine.root / "tmp" / "ada.log").read_text()[-3000:] + "\n".join(asked)
 
     def shoot(self, name):
         """Take a picture of the screen, where pictures are asked for."""
@@ -252,7 +257,11 @@ class Story:
         client.click(client.menu().find("Accounts", "Add account", "ChatGPT"))
         title = "Sign in to ChatGPT (Codex) (auth.openai.com)"
         until(lambda: title in windows_of(DISPLAY), lambda: (windows_of(DISPLAY), self.log()))
-        until(lambda: self.identity.browsers, self.log)
+        try:
+            until(lambda: self.identity.browsers, self.log)
+        except AssertionError:
+            self.shoot("no-page")
+            raise
         assert "AppleWebKit" in self.identity.browsers[0]
         say(f"the window {title!r} shows the service's page over TLS")
         self.shoot("sign-in")
