@@ -7,14 +7,12 @@ import time
 from collections.abc import Callable
 
 from app.http import HttpReply, HttpRequest
-from app.services.definition import ServiceState
-from app.services.supervisor import Fetch, ask_health
-from app.tasks import spawn
+from app.services.lookout import Fetch, Lookout, ask_health
 
 __all__ = ["Outside"]
 
 
-class Outside:
+class Outside(Lookout):
     """Asks the program once a minute how it is. States: off → starting → ready ⇄ unhealthy → off.
 
     Args:
@@ -27,6 +25,8 @@ class Outside:
         within_s: how long it may take to answer.
     """
 
+    _beginning = "It is being asked how it is."
+
     def __init__(
         self,
         probe: Callable[[], HttpRequest],
@@ -38,51 +38,12 @@ class Outside:
         every_s: float = 60.0,
         within_s: float = 5.0,
     ) -> None:
+        super().__init__(changed, now)
         self._probe = probe
         self._judge = judge
         self._fetch = fetch
-        self._changed = changed
-        self._now = now
         self._every_s = every_s
         self._within_s = within_s
-        self._task: asyncio.Task[None] | None = None
-        self.state: ServiceState = "off"
-        self.reason = ""
-        self.since: float | None = None
-        self.until: float | None = None
-        self.pid: int | None = None
-        self.starts = 1
-
-    @property
-    def running(self) -> bool:
-        """Whether it is looked at."""
-        return self._task is not None and not self._task.done()
-
-    def start(self) -> None:
-        """Begin to look; does nothing while it does."""
-        if not self.running:
-            self.state, self.reason = "starting", "It is being asked how it is."
-            self._task = spawn(self._look(), "service outside")
-
-    async def stop(self) -> None:
-        """Look no more."""
-        task, self._task = self._task, None
-        if task is not None and not task.done():
-            task.cancel()
-            await asyncio.wait({task})
-        self._set("off")
-
-    def _set(
-        self,
-        state: ServiceState,
-        reason: str = "",
-        since: float | None = None,
-        until: float | None = None,
-    ) -> None:
-        changed = (state, reason) != (self.state, self.reason)
-        self.state, self.reason, self.since, self.until = state, reason, since, until
-        if changed:
-            self._changed()
 
     async def _look(self) -> None:
         while True:

@@ -15,9 +15,10 @@ from app.paths import Paths
 from app.services.definition import Entry, Place, ServiceState, ServiceView
 from app.services.install import Installer, own_environment
 from app.services.journal import Journal, log_file
+from app.services.lookout import Fetch
 from app.services.memory import MemoryGauge
 from app.services.outside import Outside
-from app.services.supervisor import Fetch, Supervisor
+from app.services.supervisor import Supervisor
 from app.services.switch import Switch
 from app.services.table import judge_models, models_request
 from app.tasks import spawn

@@ -19,22 +19,17 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-from app.errors import AppError
-from app.http import HttpReply, HttpRequest, Limits
 from app.services import child as children
 from app.services.child import Child
-from app.services.definition import Definition, ServiceState
+from app.services.definition import Definition
 from app.services.journal import Journal
-from app.tasks import spawn
+from app.services.lookout import Fetch, Lookout, ask_health
 
-__all__ = ["Fetch", "Supervisor", "ask_health", "is_taken"]
+__all__ = ["Supervisor", "is_taken"]
 
 _log = logging.getLogger("dragoman.services")
-
-Fetch = Callable[[HttpRequest, Limits], Awaitable[HttpReply]]
-"""Sends a request to the program itself, never through a proxy."""
 
 _LOOK_S = 0.2
 """While it starts."""
@@ -51,18 +46,7 @@ def is_taken(port: int) -> bool:
     return False
 
 
-async def ask_health(
-    fetch: Fetch, request: HttpRequest, judge: Callable[[HttpReply], str], within_s: float
-) -> str:
-    """Ask a program how it is; returns what is wrong, empty for nothing."""
-    limits = Limits(within_s, within_s, within_s, within_s, 16 * 1024 * 1024)
-    try:
-        return judge(await fetch(request, limits))
-    except AppError as error:
-        return error.message
-
-
-class Supervisor:
+class Supervisor(Lookout):
     """One program; see the module.
 
     Args:
@@ -73,6 +57,9 @@ class Supervisor:
         now: epoch seconds UTC.
     """
 
+    _beginning = "It is being started."
+    _ending = "stopping"
+
     def __init__(
         self,
         definition: Callable[[], Definition],
@@ -81,57 +68,14 @@ class Supervisor:
         changed: Callable[[], None],
         now: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(changed, now)
         self._define = definition
         self._fetch = fetch
         self._journal = journal
-        self._changed = changed
-        self._now = now
-        self._task: asyncio.Task[None] | None = None
-        self.state: ServiceState = "off"
-        self.reason = ""
-        self.since: float | None = None
-        self.until: float | None = None
-        self.pid: int | None = None
-        self.starts = 0
-
-    @property
-    def running(self) -> bool:
-        """Whether it is started, or will be again."""
-        return self._task is not None and not self._task.done()
-
-    def start(self) -> None:
-        """Begin; does nothing while it runs."""
-        if not self.running:
-            self.starts = 0
-            self.state, self.reason = "starting", "It is being started."
-            self._task = spawn(self._live(), "service")
-
-    async def stop(self) -> None:
-        """End the program, and start it no more; returns when it is gone."""
-        task, self._task = self._task, None
-        if task is not None and not task.done():
-            self._set("stopping")
-            task.cancel()
-            await asyncio.wait({task})
-        self._set("off")
-
-    def _set(
-        self,
-        state: ServiceState,
-        reason: str = "",
-        *,
-        since: float | None = None,
-        until: float | None = None,
-    ) -> None:
-        new = (state, reason, since, until)
-        if new == (self.state, self.reason, self.since, self.until):
-            return
-        self.state, self.reason, self.since, self.until = new
-        self._changed()
 
     # --- its life --------------------------------------------------------------------------------
 
-    async def _live(self) -> None:
+    async def _look(self) -> None:
         failures = 0
         while True:
             definition = self._define()
