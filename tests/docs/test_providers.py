@@ -6,9 +6,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from ruamel.yaml import YAML
 
 from app.help import read_entries
-from app.providers import PROVIDERS
+from app.providers import PROVIDERS, compatible
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "assets" / "docs"
@@ -106,3 +107,20 @@ def test_page_says_what_to_do_and_how_to_leave(provider):
 def test_page_of_compatible_servers_names_every_dialect():
     dialects = {name for one in PROVIDERS.values() for name in one.dialects}
     assert dialects <= ticked(COMPATIBLE.read_text("utf-8"))
+
+
+def test_addresses_of_compatible_services_are_those_of_their_settings():
+    """Each row of the table whose service has settings below it says the same there."""
+    text = COMPATIBLE.read_text("utf-8")
+    rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| `(https://[^`]+)` \|$", text, re.MULTILINE)
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    settings = [YAML(typ="safe").load(block)["providers"] for block in blocks]
+    entries = [entry for block in settings for entry in block.values()]
+    keyed = [one for one in entries if "api_key" in one]
+    assert len(rows) >= 8
+    assert len(keyed) >= 5
+    for entry in keyed:
+        assert (entry["dialect"], entry["base_url"]) in rows
+    for entry in entries:
+        assert entry["kind"] == "compatible"
+        assert compatible("x", entry["dialect"], entry["base_url"]).list_models(entry["base_url"])
