@@ -59,6 +59,8 @@ TEST_COMMANDS = {
     "Xvfb": "xvfb",
     "chromium": "chromium",
     "desktop-file-validate": "desktop-file-utils",
+    "xfce4-panel": "xfce4-panel",
+    "xdotool": "xdotool",
     "bash": "bash",
     "zsh": "zsh",
     "fish": "fish",
