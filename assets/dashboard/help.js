@@ -21,9 +21,16 @@ export function helpSection() {
       }, one.title))]), h("a", { href: "#/welcome", "data-key": "welcome" }, "First steps"));
       if (shown !== page.name) article.replaceChildren(...nodes(page.html, page.name));
       shown = page.name;
+      const current = list.querySelector("[aria-current]");
+      if (current) current.scrollIntoView({ block: "nearest" });
+      for (const old of article.querySelectorAll(".aimed")) old.classList.remove("aimed");
       const target = article.querySelector(`[id="${CSS.escape(place || page.anchor)}"]`);
-      if (target) target.scrollIntoView();
-      else scrollTo(0, 0);
+      if (target) {
+        target.classList.add("aimed");
+        target.scrollIntoView();
+      } else {
+        scrollTo(0, 0);
+      }
     } catch (error) {
       shown = "";
       if (error.status !== 401) fill(article, h("p", { class: "note bad" }, told(error)));
