@@ -41,6 +41,10 @@ _STORED_FILES = (
     "A file that is named by its id at one service cannot be read by another: 400 "
     "`unsupported_content`, unless the call goes to the service that has it."
 )
+_ADDRESSES = (
+    "Gemini does not fetch pictures and documents from the web: a call that goes there needs them as "
+    "base64, else it is 400 `unsupported_content`."
+)
 _ALTERNATIVES = (
     "Several alternative answers ({field}) are asked only of a service of the same dialect; where "
     "the call has to be translated, the answer is 400."
@@ -56,6 +60,7 @@ INFERENCE: Mapping[str, Vendor] = {
         "OpenAI Chat Completions",
         f"{_OPENAI}/chat/create",
         (
+            _ADDRESSES,
             _ALTERNATIVES.format(field="`n`"),
             _STORED_FILES,
             "A setting that the answering service does not know, such as `top_k`, is left "
@@ -79,6 +84,7 @@ INFERENCE: Mapping[str, Vendor] = {
         "OpenAI Responses",
         f"{_OPENAI}/responses/create",
         (
+            _ADDRESSES,
             "Answers are remembered here for 24 hours, in memory, so that `previous_response_id` "
             "works with every service; an unknown id is 400 `previous_response_not_found`.",
             "A tool that runs at OpenAI is left out for a service without a counterpart; when "
@@ -107,6 +113,7 @@ INFERENCE: Mapping[str, Vendor] = {
         "Anthropic Messages",
         f"{_CLAUDE}/messages",
         (
+            _ADDRESSES,
             "`thinking.budget_tokens` becomes the nearest effort where a service knows efforts only.",
             "Cache marks are left out where the service caches by itself.",
             "`metadata.user_id` is sent to Anthropic's own hosts only.",
