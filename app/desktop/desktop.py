@@ -35,6 +35,7 @@ from app.desktop.tray import Face
 from app.desktop.windows import Page, Windows
 from app.errors import AppError
 from app.gateway.status import Status
+from app.help import has_entry
 
 __all__ = ["Desktop", "Parts"]
 
@@ -362,7 +363,10 @@ class Desktop:
                 case _:
                     await self._command(action)
         except AppError as error:
-            await self._tell(Notice("answer", "", "Dragoman", error.text))
+            # The help is on the dashboard, which needs the proxy.
+            helps = error.code != "not_running" and has_entry(error.code)
+            entry = Action("dashboard", f"help/{error.code}") if helps else None
+            await self._tell(Notice("answer", "", "Dragoman", error.text, entry, "Help"))
         except Exception:  # the root of what a click does
             _log.exception("%s failed", action.name)
             text = "That did not work; the log says why."

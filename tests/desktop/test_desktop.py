@@ -293,6 +293,18 @@ def test_refusal_of_a_command_is_told(rig):
     assert rig.sent[-1].text == "It is in use. Wait."
 
 
+@pytest.mark.parametrize(
+    ("code", "target"),
+    [("account_in_settings", "help/account_in_settings"), ("not_running", ""), ("of_others", "")],
+)
+def test_refusal_leads_to_its_entry_in_the_help(rig, code, target):
+    rig.program.answers["sign_out"] = AppError("Not here.", code=code)
+    rig.do("sign_out", "chatgpt/chatgpt-1")
+    notice = rig.sent[-1]
+    assert (notice.text, notice.button) == ("Not here.", "Help")
+    assert notice.action == (Action("dashboard", target) if target else None)
+
+
 def test_fault_of_a_command_is_logged_and_told(rig, caplog):
     rig.program.answers["pause"] = ValueError("ours")
     rig.do("pause")
