@@ -547,9 +547,11 @@ class Service:
             self.problems = tuple(str(problem) for problem in error.problems)
             for problem in self.problems:
                 _log.error("the settings are refused: %s", problem)
+            self._tell()
             return {"changed": False, "problems": list(self.problems)}
         self.problems = ()
         if config == self.config and not config.models.extensions:
+            self._tell()  # a wrong change that was taken back is no problem any more
             return {"changed": False, "problems": []}
         rebuilt = config.upstream != self.config.upstream
         notes = [

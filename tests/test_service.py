@@ -115,9 +115,12 @@ async def test_valid_change_is_swapped_in_whole(tmp_path):
 async def test_wrong_change_keeps_the_old_and_says_so(tmp_path, caplog, text, words):
     async with Upstream(HELLO) as up, unwatched(tmp_path, up.settings()) as server:
         before = server.service.config
+        told = []
+        server.service.subscribe(lambda: told.append(server.service.overview.status().problems))
         rewrite(server, text)
         answer = await server.service.reload()
         assert answer["changed"] is False
+        assert told == [tuple(answer["problems"])]
         assert words in "\n".join(answer["problems"])
         assert server.service.config is before
         assert (await config_of(server))["problems"] == answer["problems"]
@@ -125,6 +128,7 @@ async def test_wrong_change_keeps_the_old_and_says_so(tmp_path, caplog, text, wo
         assert (await server.post(CHAT, ASK)).status == 200
         rewrite(server, up.settings())
         assert await server.service.reload() == {"changed": False, "problems": []}
+        assert told[-1] == ()
         assert (await config_of(server))["problems"] == []
 
 

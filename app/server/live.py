@@ -79,8 +79,9 @@ class LogLines(logging.Handler):
         with self._guard:
             self._lines.append(line)
             self._count += 1
-        if self._told is not None:
-            self._told()
+        told = self._told  # ended by another thread, maybe between two looks
+        if told is not None:
+            told()
 
     def tell(self, told: Callable[[], None] | None) -> None:
         """Call ``told`` after each record, on whatever thread it came from; None ends that."""
@@ -206,7 +207,7 @@ class Feed:
 
     def wake_from_any_thread(self) -> None:
         """Look soon."""
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: the program has ended
             self._loop.call_soon_threadsafe(self._event.set)
 
     def _status_changed(self) -> None:

@@ -201,3 +201,16 @@ def test_lines_are_taken_from_the_root_logger_until_taken_off():
     end()
     logging.getLogger("dragoman.test").error("not heard")
     assert [line["text"] for line in lines.since(0)[2]] == ["heard"]
+
+
+def test_record_that_comes_after_the_program_has_ended_harms_nobody():
+    room = Room()
+
+    async def look():
+        room.live.enter(room.live.feed(lambda: True))
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(look())
+    loop.close()
+    room.log("late")
+    assert [line["text"] for line in room.lines.since(0)[2]] == ["late"]
