@@ -86,3 +86,13 @@ def test_blocks_are_valid():
     for place, kind, content in found:
         with contextlib.closing(io.StringIO(content)) as file:
             assert read[kind](file.read()), place
+
+
+def test_readme_has_a_row_for_every_agent_that_can_be_pointed_here():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for agent in AGENTS.values():
+        if agent.editable or agent.runnable:
+            assert re.search(rf"agents\.md#[a-z-]+-{agent.name}\)", readme), agent.name
+        command = f"`dragoman connect {agent.name}"
+        if command in readme and "main" in agent.needs:
+            assert f"{command} --model" in readme

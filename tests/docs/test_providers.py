@@ -124,3 +124,9 @@ def test_addresses_of_compatible_services_are_those_of_their_settings():
     for entry in entries:
         assert entry["kind"] == "compatible"
         assert compatible("x", entry["dialect"], entry["base_url"]).list_models(entry["base_url"])
+
+
+def test_readme_links_the_page_of_every_service():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    missing = [page.name for page in DOCS.glob("provider-*.md") if page.name not in readme]
+    assert missing == []
