@@ -8,7 +8,6 @@ program itself knows, in the window that the package opens.
 """
 
 # ruff: noqa: S108 - the temporary folder is that of a machine on which nobody else is
-import asyncio
 import contextlib
 import json
 import os
@@ -16,6 +15,7 @@ import re
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import tornado.web
@@ -257,11 +257,7 @@ class Story:
         client.click(client.menu().find("Accounts", "Add account", "ChatGPT"))
         title = "Sign in to ChatGPT (Codex) (auth.openai.com)"
         until(lambda: title in windows_of(DISPLAY), lambda: (windows_of(DISPLAY), self.log()))
-        try:
-            until(lambda: self.identity.browsers, self.log)
-        except AssertionError:
-            self.shoot("no-page")
-            raise
+        until(lambda: self.identity.browsers, self.log)
         assert "AppleWebKit" in self.identity.browsers[0]
         say(f"the window {title!r} shows the service's page over TLS")
         self.shoot("sign-in")
@@ -372,8 +368,12 @@ class Story:
 
 
 def main(older, newer, folder):
-    asyncio.set_event_loop(None)
-    Story(Path(older), Path(newer), Path(folder)).tell()
+    try:
+        Story(Path(older), Path(newer), Path(folder)).tell()
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)  # threads that were about to wait for something go, too
     print("the story ends well", flush=True)  # noqa: T201 - the output
 
 

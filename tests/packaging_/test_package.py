@@ -4,6 +4,7 @@ Heavy, so behind the marker ``package``. ``DRAGOMAN_DEB`` names a package that w
 without it one is built, which takes minutes. ``test_story`` installs it, on a throwaway machine.
 """
 
+import email.parser
 import functools
 import json
 import os
@@ -11,11 +12,13 @@ import shutil
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from app.build import RELEASES
 from tests.packaging_.scripts import FOLDER, ROOT, load
 
 pytestmark = [
@@ -140,6 +143,19 @@ def test_the_frozen_program_works_without_a_desktop(unpacked):
 
 
 # Wheel
+
+
+def test_the_wheel_offers_its_extras_and_names_its_pages():
+    wheel = built("wheel", work.DIST / f"dragoman-{build.version()}-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (about,) = [name for name in names if name.endswith(".dist-info/METADATA")]
+        told = email.parser.Parser().parsestr(archive.read(about).decode())
+        assert archive.read("app/_assets/kind.txt") == b"wheel\n"
+    assert set(told.get_all("Provides-Extra")) == {"qt", "otel", "postgres", "uvloop"}
+    assert f"Releases, {RELEASES}" in told.get_all("Project-URL")
+    carried = {name.removeprefix("app/_assets/") for name in names}
+    assert set(contents.files_below(ROOT / "assets")) <= carried
 
 
 def test_the_wheel_runs_elsewhere_without_a_desktops_packages(tmp_path):

@@ -52,7 +52,9 @@ def test_package_is_installed_signed_in_used_upgraded_removed_and_purged(tmp_pat
     (tmp_path / "machine").mkdir()
     words = ("-m", "tests.packaging_.story", older_than(newer, tmp_path), newer, tmp_path)
     command = [*ISOLATED, sys.executable, *map(str, words)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=1_200, check=False
+    )
     with capsys.disabled():
         print(f"\n{done.stdout}")  # noqa: T201 - what held, and how long it took
     assert done.returncode == 0, done.stdout + done.stderr[-6000:]
