@@ -11,6 +11,7 @@ from app.accounts.roster import Roster
 from app.errors import AccountError, AppError, RequestError
 from app.providers import DEMO
 from app.providers.credential import Credential, Identity
+from tests.accounts.doors import Ports, state_of, ticks
 from tests.accounts.services import (
     CANARY,
     CONSENT,
@@ -22,7 +23,6 @@ from tests.accounts.services import (
     record,
     refusal,
 )
-from tests.accounts.test_login import Ports, state_of, ticks
 from tests.fakes.basic import Answered, Clock, DictVault, ScriptedSend, Timers
 
 
