@@ -24,6 +24,7 @@ __all__ = [
     "anchor_of",
     "has_entry",
     "help_address",
+    "help_command",
     "nearest_help",
     "read_entries",
     "read_groups",
@@ -135,6 +136,11 @@ def help_address(code: str, at: str) -> str:
         at: where we are served, without a path (``http://localhost:8317``); may be empty.
     """
     return f"{at}/help/{code}" if at and has_entry(code) else ""
+
+
+def help_command(code: str) -> str:
+    """Return the command that shows a code's entry, or nothing where there is no entry."""
+    return f"dragoman help {code}" if has_entry(code) else ""
 
 
 def with_address(hint: str, code: str | None, at: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.cli.client import Client
-from app.cli.terminal import Verdict
+from app.cli.terminal import Verdict, advice
 from app.errors import AppError, ConfigError
 from app.instance import InstanceRecord
 from app.paths import Paths
@@ -121,7 +121,7 @@ def check_port(config: Config, record: InstanceRecord | None) -> Check:
     try:
         sockets = bind(port, [config.server.host])
     except ListenError as error:
-        return Check("port", "failed", error.message, error.hint)
+        return Check("port", "failed", error.message, advice(error))
     for sock in sockets:
         sock.close()
     return Check("port", "ok", f"Port {port} is free." if port else "Any free port is taken.")
@@ -187,7 +187,7 @@ def check_instance(client: Client) -> Check:
     try:
         health = client.get("/v1/health")
     except AppError as error:
-        return Check("instance", "failed", error.message, error.hint)
+        return Check("instance", "failed", error.message, advice(error))
     text = f"Dragoman {health['version']} answers; its state is {health['state']}."
     if problems := health["config"]["problems"]:
         return Check("instance", "warning", text, " ".join(map(str, problems)))

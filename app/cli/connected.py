@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from app.cli.checks import Check
-from app.cli.terminal import note
+from app.cli.terminal import advice, note
 from app.errors import AppError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def check_agents(known: Connections, url: str) -> Iterator[Check]:
     try:
         states = connected(known)
     except AppError as error:
-        yield Check("agents", "failed", error.message, error.hint)
+        yield Check("agents", "failed", error.message, advice(error))
         return
     for state in states:
         yield _check(state, known.version(state), url)

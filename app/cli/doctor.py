@@ -43,7 +43,7 @@ from app.cli.running import client_of, find_running, places
 from app.cli.serve import ConfigOption
 from app.cli.signedin import check_commands, check_sign_ins
 from app.cli.status import JsonOption
-from app.cli.terminal import FAILED, say, show_json, show_table, show_verdict
+from app.cli.terminal import FAILED, advice, say, show_json, show_table, show_verdict
 from app.cli.typed import is_terminal
 from app.errors import AppError, ConfigError
 from app.instance import InstanceRecord
@@ -196,7 +196,7 @@ def examine(config_path: str | None) -> Iterator[Check]:
     try:
         record = find_running(paths)
     except AppError as error:
-        yield Check("instance", "failed", error.message, error.hint)
+        yield Check("instance", "failed", error.message, advice(error))
         return
     if config is not None:
         yield from check_commands(config)
@@ -214,7 +214,7 @@ def _examine_temporary(config_path: str | None, paths: Paths) -> Iterator[Check]
         with _temporary(config_path, paths) as record:
             yield from _examine_instance(record)
     except AppError as error:
-        yield Check("instance", "failed", error.message, error.hint)
+        yield Check("instance", "failed", error.message, advice(error))
 
 
 @contextmanager
@@ -253,7 +253,7 @@ def check_accounts(
         accounts = [account for account in accounts_of(health) if account.state != "disabled"]
         models = _listed(client, accounts, now, sleep)
     except AppError as error:
-        yield Check("accounts", "failed", error.message, error.hint)
+        yield Check("accounts", "failed", error.message, advice(error))
         return
     for account in accounts:
         yield _check_account(client, account, models)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from app import __version__
 from app.cli.health import describe_accounts
 from app.cli.running import address_of, client_of, find_running, places
-from app.cli.terminal import note, prepare, say, show_error
+from app.cli.terminal import advice, note, prepare, say, show_error
 from app.errors import AppError
 
 __all__ = ["FIRST_CALL", "run"]
@@ -83,7 +83,7 @@ def _greet(address: str) -> None:
             return  # stopped meanwhile
         health = client_of(record).get("/v1/health")
     except AppError as error:
-        note(error.text)
+        note(f"{error.message} {advice(error)}")
         return
     say(describe_accounts(health))
     say()

@@ -17,7 +17,7 @@ from app.cli.client import Client
 from app.cli.imports import list_imports, take_imports
 from app.cli.running import client_of, find_running, places
 from app.cli.status import JsonOption
-from app.cli.terminal import NotRunning, note, say, show_json
+from app.cli.terminal import NotRunning, advice, note, say, show_json
 from app.cli.typed import Typed, is_terminal
 from app.errors import AppError
 
@@ -168,7 +168,7 @@ class _SignIn:
                 if error.status != 400 or not left:
                     self._complete(flow, cancel=True)
                     raise
-                note(error.text)
+                note(f"{error.message} {advice(error)}")
         return flow
 
     # --- a browser or a device code --------------------------------------------------------------
@@ -196,7 +196,7 @@ class _SignIn:
         except AppError as error:
             if error.status not in (400, 409):
                 raise
-            countdown.say(error.text)
+            countdown.say(f"{error.message} {advice(error)}")
             looked: dict[str, Any] = self._client.get(f"/admin/accounts/flows/{flow['flow']}")
             return looked
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.cli.checks import Check
 from app.cli.client import Client
-from app.cli.terminal import render_span
+from app.cli.terminal import advice, render_span
 from app.errors import AppError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def check_sign_ins(
             sleep(_LOOK_S)  # a keyring that is asked right after the start has not answered yet
             answer = client.get("/admin/accounts")
     except AppError as error:
-        yield Check("vault", "failed", error.message, error.hint)
+        yield Check("vault", "failed", error.message, advice(error))
         return
     signed_in = _signed_in(answer)
     if not signed_in:

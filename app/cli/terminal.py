@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
 from app.errors import AppError
-from app.help import has_entry
+from app.help import help_command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +21,7 @@ __all__ = [
     "NOT_RUNNING",
     "NotRunning",
     "Verdict",
+    "advice",
     "exit_code",
     "note",
     "prepare",
@@ -137,8 +138,14 @@ def _console(stream: TextIO) -> Console:
 def render_error(error: AppError) -> str:
     """Return an error as the lines that people read: what happened, what to do, where more is."""
     hint = f"\nhint: {error.hint}" if error.hint else ""
-    more = f"\nhelp: dragoman help {error.code}" if has_entry(error.code) else ""
-    return f"error: {error.message}{hint}{more}"
+    command = help_command(error.code)
+    return f"error: {error.message}{hint}" + (f"\nhelp: {command}" if command else "")
+
+
+def advice(error: AppError) -> str:
+    """Return what a person can do about an error that is told within a line of its own."""
+    command = help_command(error.code)
+    return f"{error.hint} Help: `{command}`".lstrip() if command else error.hint
 
 
 def show_error(error: AppError) -> int:

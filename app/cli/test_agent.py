@@ -20,7 +20,7 @@ from app.cli.connect import (
 )
 from app.cli.running import client_of, find_running, places
 from app.cli.status import JsonOption
-from app.cli.terminal import FAILED, NotRunning, say, show_json, show_verdict
+from app.cli.terminal import FAILED, NotRunning, advice, say, show_json, show_verdict
 from app.errors import AppError, RequestError
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class _Trier:
         except RequestError:
             raise  # a wrong call, not a finding
         except AppError as error:
-            return Finding(models.get("main") or "", "failed", error.message, error.hint)
+            return Finding(models.get("main") or "", "failed", error.message, advice(error))
 
     def _requests(self) -> Callable[[float], Sequence[Mapping[str, Any]] | None]:
         def rows(since: float) -> Sequence[Mapping[str, Any]] | None:

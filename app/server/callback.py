@@ -24,6 +24,7 @@ from tornado.web import Application, RequestHandler
 
 from app.accounts.flow import Flow
 from app.errors import AppError, RequestError
+from app.help import help_command
 from app.http import Headers
 from app.providers.signin import Listen
 from app.server.front import FrontServer
@@ -107,7 +108,7 @@ async def show_return(
     except RequestError:
         raise
     except AppError as failure:
-        return failure.status, render_page("Not signed in", failure.text)
+        return failure.status, render_page("Not signed in", failure.text, _more(failure.code))
     return _page_of(flow)
 
 
@@ -129,8 +130,17 @@ def _page_of(flow: Flow) -> tuple[int, bytes]:
             )
         case _:
             return 400, render_page(
-                "Not signed in", flow.error or "The sign-in did not succeed.", "Start it again."
+                "Not signed in",
+                flow.error or "The sign-in did not succeed.",
+                "Start it again.",
+                _more(flow.code),
             )
+
+
+def _more(code: str) -> str:
+    # No link: these pages are also at ports that have nothing else.
+    command = help_command(code)
+    return f"In a terminal, {command} says more." if command else ""
 
 
 async def _refuse_all(
@@ -291,7 +301,7 @@ class _Callback(RequestHandler):
                     self._listeners.receive, request.query, request.headers, listen
                 )
             except RequestError as error:
-                page = error.status, render_page("Not signed in", error.text)
+                page = error.status, render_page("Not signed in", error.text, _more(error.code))
             except ValueError:  # a query that is none
                 _log.debug("a callback could not be read")
         self.set_status(page[0])

@@ -2,6 +2,7 @@ import pytest
 
 from app.cli.terminal import (
     NotRunning,
+    advice,
     exit_code,
     render_error,
     render_span,
@@ -25,6 +26,12 @@ def test_error_without_a_hint_or_an_entry_is_one_line():
 
 def test_error_names_the_command_that_shows_its_entry():
     assert render_error(NotRunning()).splitlines()[-1] == "help: dragoman help not_running"
+
+
+def test_advice_of_a_check_names_that_command_too():
+    assert advice(NotRunning()) == "`dragoman start` starts it. Help: `dragoman help not_running`"
+    assert advice(AppError("It broke.", code="not_running")) == "Help: `dragoman help not_running`"
+    assert advice(AppError("It broke.", hint="Mend it.", code="of_another")) == "Mend it."
 
 
 def test_markdown_is_piped_as_it_is_written(capsys):
