@@ -36,6 +36,8 @@ four vendors, and those by which programs and people look at Dragoman and change
 The same description for machines is at `GET /admin/openapi.json` (OpenAPI 3.1). Whole programs that
 run as they stand are in [Examples](examples.md).
 
+SECTIONS
+
 ## Who may call
 
 | caller | what it needs | what it reaches |
@@ -130,7 +132,10 @@ async def _ask(home: str) -> dict[str, Any]:
 def render() -> str:
     """Return the whole page."""
     described = document()
-    parts = [HEAD, *_callers(), *_routes(described), *_shapes(described)]
+    titles = [tag["name"] for tag in described["tags"]]
+    links = ", ".join(f"[{title}](#{anchor(title)})" for title in [*titles, "Shapes"])
+    head = HEAD.replace("SECTIONS", wrapped(f"Routes by what they are for: {links}."))
+    parts = [head, *_callers(), *_routes(described), *_shapes(described)]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
@@ -332,7 +337,7 @@ def _type(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(_type(one) for one in schema["anyOf"]))
     if "enum" in schema:
-        return ", ".join(f"`{one}`" for one in schema["enum"])
+        return ", ".join(f"`{one}`" if one else "empty" for one in schema["enum"])
     if "const" in schema:
         return f"`{json.dumps(schema['const'])}`"
     kind = schema.get("type")

@@ -611,11 +611,13 @@ class AgentTested(TypedDict):
     findings: list[Finding]
 
 
-class LiveLine(TypedDict, total=False):
+class LiveLine(TypedDict):
     """One line of the live feed; `kind` says which of the other fields are there."""
 
     kind: Literal["status", "requests", "log", "beat"]
-    status: Annotated[dict[str, Any], About(description="The whole state.")]
-    changed: Annotated[list[dict[str, Any]], About(description="Requests, new or changed.")]
-    lines: Annotated[list[dict[str, Any]], About(description="Lines of the log.")]
-    lost: Annotated[int, About(description="Lines that a slow reader missed.")]
+    status: NotRequired[Annotated[dict[str, Any], About(description="The whole state.")]]
+    changed: NotRequired[
+        Annotated[list[dict[str, Any]], About(description="Requests, new or changed.")]
+    ]
+    lines: NotRequired[Annotated[list[dict[str, Any]], About(description="Lines of the log.")]]
+    lost: NotRequired[Annotated[int, About(description="Lines that a slow reader missed.")]]

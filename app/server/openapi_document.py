@@ -20,7 +20,9 @@ import msgspec
 from pydantic import BaseModel
 from tornado.web import RequestHandler
 
+from app.server import openapi_answers, openapi_shapes
 from app.server.inference import Entry
+from app.server.openapi_answers import LiveLine
 from app.server.openapi_fields import FIELDS, parameter_about
 from app.server.openapi_inference import INFERENCE, Vendor
 from app.server.openapi_paths import parameters_of, path_templates
@@ -42,6 +44,11 @@ __all__ = [
 
 Schema: TypeAlias = dict[str, Any]
 
+_SHAPES: Mapping[str, Any] = {
+    name: getattr(module, name)
+    for module in (openapi_shapes, openapi_answers)
+    for name in module.__all__
+}
 METHODS = ("get", "post", "put", "patch", "delete")
 _REF = "#/components/schemas/{name}"
 _ERROR = {"application/json": {"schema": {"$ref": _REF.format(name="Error")}}}
@@ -383,13 +390,9 @@ class _Writer:
 
     def _schemas(self) -> Schema:
         errors = (OpenAIError, AnthropicError, GeminiError)
-        from app.server.openapi_answers import LiveLine
-
         wanted = (*self._answers.values(), LiveLine, *errors)
         _, found = msgspec.json.schema_components(wanted, ref_template=_REF)
-        schemas = {
-            name: _in_order(schema, self._answers.get(name)) for name, schema in found.items()
-        }
+        schemas = {name: _in_order(schema, _SHAPES.get(name)) for name, schema in found.items()}
         schemas["Error"] = {
             "description": "An error in the form that the caller's clients read.",
             "anyOf": [{"$ref": _REF.format(name=error.__name__)} for error in errors],
@@ -397,6 +400,8 @@ class _Writer:
         for name, model in self._bodies.items():
             schemas |= _body_schemas(name, model)
         for name, words in FIELDS.items():
+            if name not in schemas:
+                raise KeyError(f"{name}: there is nothing of this name to be explained")
             for field, about in words.items():
                 schemas[name]["properties"][field]["description"] = about
         # As JSON has it: what stands for nothing in Python is no JSON.
@@ -514,9 +519,16 @@ def _body_schemas(name: str, model: type[Any]) -> Schema:
 
 
 def _in_order(schema: Schema, shape: Any) -> Schema:
-    """Return an answer's schema with its fields in the order in which they are written down."""
-    if not is_typeddict(shape):
-        return schema
-    order = list(get_type_hints(shape))
-    fields = schema["properties"]
-    return {**schema, "properties": {name: fields[name] for name in order if name in fields}}
+    """Return an answer's schema with its fields in the order in which they are written down.
+
+    What is rendered from a dataclass is always whole, whatever has a default there.
+    """
+    fields = schema.get("properties", {})
+    if is_typeddict(shape):
+        order = [name for name in get_type_hints(shape) if name in fields]
+        return {**schema, "properties": {name: fields[name] for name in order}}
+    told = {
+        name: {key: value for key, value in field.items() if key != "default"}
+        for name, field in fields.items()
+    }
+    return {**schema, "properties": told, "required": list(told)}

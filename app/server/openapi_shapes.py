@@ -15,6 +15,7 @@ from msgspec import Meta
 from app.accounts.desk import AccountView
 from app.accounts.flow import FlowKind, FlowState
 from app.accounts.imports import Problem
+from app.accounts.roster import Health as RosterHealth
 from app.providers.aistudio_window import Step
 from app.providers.signin import Consent
 from app.server.aistudio import StudioState
@@ -110,7 +111,7 @@ class AccountHealth(TypedDict):
 
     id: Annotated[str, About(description="`provider/label`.")]
     label: str
-    state: Annotated[str, About(description="`ready`, `cooling`, `refused`, `unusable` or `off`.")]
+    state: RosterHealth
     reason: Annotated[str, About(description="Why it does not serve; empty when it does.")]
     since: Time | None
     until: Annotated[Time | None, About(description="When it is tried again.")]

@@ -1,5 +1,6 @@
 """What the running program answers is what its description says: no field more, none less."""
 
+import asyncio
 import json
 
 import jsonschema
@@ -200,6 +201,24 @@ async def test_codes_of_errors_are_those_that_the_route_names(tmp_path, monkeypa
             assert f"`{code}`" in told, (method, path, code, told)
             seen.add(code)
         assert {"unknown_account", "consent_required", "no_window", "file_changed"} <= seen
+
+
+async def test_lines_of_the_live_feed_are_of_the_shape_that_is_told(tmp_path):
+    async with running(tmp_path, SETTINGS) as server:
+        document = await description(server)
+        schema = {"$ref": "#/components/schemas/LiveLine", "components": document["components"]}
+        seen = set()
+        async with server.dial() as (reader, writer):
+            writer.write(server.render("GET", "/admin/live", headers=token(server)))
+            head = await reader.readuntil(b"\r\n\r\n")
+            told = document["paths"]["/admin/live"]["get"]["responses"]["200"]["content"]
+            assert any(kind.encode() in head for kind in told)
+            while not {"status", "requests", "log"} <= seen:
+                piece = await asyncio.wait_for(reader.readline(), 20)
+                if piece.startswith(b"{"):  # else the length of a chunk, or its end
+                    line = json.loads(piece)
+                    jsonschema.Draft202012Validator(strict(schema)).validate(line)
+                    seen.add(line["kind"])
 
 
 @pytest.mark.parametrize(
