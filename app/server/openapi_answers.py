@@ -156,7 +156,6 @@ class Percentiles(TypedDict, total=False):
     """Milliseconds."""
 
     p50: int
-    p90: int
     p95: int
     p99: int
 
