@@ -81,21 +81,21 @@ class Example:
         )
 
 
-def _short(value: Any, longest: int) -> str:
+def _short(value: Any, longest: int, indent: str) -> str:
     """Return JSON in one line, or with a line for each key where that would be too long."""
     text = json.dumps(value)
     if len(text) <= longest or not isinstance(value, dict):
         return text
-    rows = (f"  {json.dumps(key)}: {json.dumps(inner)}" for key, inner in value.items())
+    rows = (f"{indent}{json.dumps(key)}: {json.dumps(inner)}" for key, inner in value.items())
     return "{\n" + ",\n".join(rows) + ",\n}"
 
 
 def _script(value: Any) -> str:
-    return _short(value, 70).replace("\n", "\n  ")
+    return _short(value, 70, "  ").replace("\n", "\n  ")
 
 
 def _python(value: Any) -> str:
-    text = _short(value, 84)
+    text = _short(value, 84, "    ")
     for json_word, word in (("true", "True"), ("false", "False"), ("null", "None")):
         text = text.replace(f": {json_word}", f": {word}")
     return text

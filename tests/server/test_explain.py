@@ -1,9 +1,10 @@
 """The explanation's route, and the questions it takes."""
 
-from types import SimpleNamespace
+from types import re
 
 import msgspec
 import pytest
+import SimpleNamespace
 import tornado.httpserver
 import tornado.netutil
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
@@ -142,6 +143,22 @@ def test_wrong_questions_say_where(body, param):
     with pytest.raises(RequestError) as caught:
         question(**body)
     assert (caught.value.param or "").startswith(param)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"tokens": -1}, "tokens must not be negative."),
+        ({"tokens": "many"}, "tokens must be a whole number."),
+        ({"tools": [1]}, "tools must be a list of names."),
+        ({"headers": {"a": 1}}, "headers must be an object of texts."),
+        ({"thinking": [1]}, "thinking must be true, false or a level."),
+        ({"modle": "a"}, "modle is not known here; known are request, path, model, tokens, "),
+    ],
+)
+def test_wrong_questions_are_told_in_words(body, told):
+    with pytest.raises(RequestError, match=re.escape(told)):
+        question(**body)
 
 
 RULES = """
