@@ -11,6 +11,7 @@ import msgspec
 
 from app.cli.client import Client
 from app.errors import AppError, UpstreamError
+from app.help import without_address
 
 __all__ = ["Answer", "ask"]
 
@@ -73,7 +74,7 @@ def _chunk(data: bytes) -> dict[str, Any]:
         raise UpstreamError("The stream holds something that is no event.") from error
     if failure := chunk.get("error"):
         text = failure.get("message") if isinstance(failure, dict) else failure
-        raise AppError(str(text), code="answer_failed", status=502)
+        raise AppError(without_address(str(text)), code="answer_failed", status=502)
     return chunk
 
 
