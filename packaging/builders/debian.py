@@ -143,8 +143,13 @@ def _settle_modes(tree: Path) -> None:
     for path in tree.rglob("*"):
         if path.is_symlink():
             continue
-        runs = path.is_dir() or path == tree / "usr/lib/dragoman/dragoman"
+        runs = path.is_dir() or path == tree / "usr/lib/dragoman/dragoman" or _is_example(path)
         path.chmod(0o755 if runs else 0o644)
+
+
+def _is_example(path: Path) -> bool:
+    """Return whether this is an example of the documentation that people may start as it is."""
+    return path.parent.name == "examples" and path.read_bytes().startswith(b"#!")
 
 
 def write_control(tree: Path) -> None:

@@ -126,6 +126,10 @@ def tree(tmp_path):
     for folder in (frozen / "_internal", pages, icons):
         folder.mkdir(parents=True)
     (frozen / "dragoman").write_bytes(b"\x7fELF\0GLIBC_2.34\0")
+    examples = frozen / "_internal" / "app" / "_assets" / "docs" / "examples"
+    examples.mkdir(parents=True)
+    (examples / "chat.sh").write_text("#!/bin/sh\n")
+    (examples / "provider.py").write_text('"""A provider."""\n')
     (frozen / "_internal" / "libpython3.11.so.1.0").write_bytes(b"\x7fELF\0GLIBC_2.36\0")
     for name in ("dragoman.1", "dragoman.bash", "_dragoman", "dragoman.fish"):
         (pages / name).write_text(name, "utf-8")
@@ -151,6 +155,10 @@ def test_the_package_has_everything_in_its_place(tree):
         [
             *(f"DEBIAN/{name}" for name in ("control", "md5sums", "postinst", "postrm", "prerm")),
             "usr/bin/dragoman",
+            *(
+                f"usr/lib/dragoman/_internal/app/_assets/docs/examples/{name}"
+                for name in ("chat.sh", "provider.py")
+            ),
             "usr/lib/dragoman/_internal/libpython3.11.so.1.0",
             "usr/lib/dragoman/dragoman",
             "usr/lib/systemd/user/dragoman.service",
@@ -181,6 +189,9 @@ def test_modes_are_those_of_a_package(tree):
 
     assert mode("usr/lib/dragoman/dragoman") == 0o755
     assert mode("usr/lib/dragoman/_internal/libpython3.11.so.1.0") == 0o644
+    examples = "usr/lib/dragoman/_internal/app/_assets/docs/examples"
+    assert mode(f"{examples}/chat.sh") == 0o755
+    assert mode(f"{examples}/provider.py") == 0o644
     assert mode("usr/share/doc/dragoman") == 0o755
     assert mode("DEBIAN/prerm") == 0o755
     assert mode("DEBIAN/control") == 0o644
