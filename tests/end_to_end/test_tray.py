@@ -72,7 +72,7 @@ def test_menu_shows_the_real_program(desk, program, client):
     assert menu.texts()[0] == f"Ready at localhost:{program.record.port}"
     assert menu.find("Accounts", "No account yet: the demo models answer").enabled is False
     assert menu.find("Models", "Demo", "demo-chat").text.startswith("demo-chat → ")
-    assert menu.find("About").texts()[0] == f"Dragoman {__version__}"
+    assert menu.find("About").texts()[0] == f"Dragoman {__version__} (source)"
     client.click(menu.find("Models", "Default model", "demo-chat"))
     menu_with(client, desk.panel, "Ready")
     until(
