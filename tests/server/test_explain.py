@@ -1,10 +1,10 @@
 """The explanation's route, and the questions it takes."""
 
-from types import re
+import re
+from types import SimpleNamespace
 
 import msgspec
 import pytest
-import SimpleNamespace
 import tornado.httpserver
 import tornado.netutil
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
