@@ -19,10 +19,17 @@ export function ceiling(value) {
   return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((step) => step >= value * 0.999);
 }
 
+/** Return as much of a name as there is room for. */
+function fitting(name, room) {
+  const letters = Math.max(2, Math.floor((room - 4) / 7));
+  return name.length <= letters ? name : `${name.slice(0, letters - 1)}…`;
+}
+
 /** Return a chart that fits itself to its place.
- * `names`: one per bar; `parts`: [{ name, kind, values }], stacked from below; `show`: number to text;
+ * `names`: one per bar; `inOrder`: what stands between two names can be guessed, such as days;
+ * `parts`: [{ name, kind, values }], stacked from below; `show`: number to text;
  * `title`: what it shows, for those who do not see it. */
-export function barChart({ names, parts, show, title }) {
+export function barChart({ names, inOrder, parts, show, title }) {
   const place = document.createElement("div");
   place.className = "chart";
   let drawn = 0;
@@ -43,7 +50,7 @@ export function barChart({ names, parts, show, title }) {
         s("text", { class: "tick", x: LEFT - 8, y: y(top * step) + 4, "text-anchor": "end" }, show(top * step)));
     }
     const longest = Math.max(...names.map((name) => name.length), 1) * 7 + 14;
-    const each = Math.max(1, Math.ceil((names.length * Math.max(76, longest)) / Math.max(1, width - LEFT)));
+    const each = !inOrder ? 1 : Math.max(1, Math.ceil((names.length * Math.max(76, longest)) / Math.max(1, width - LEFT)));
     names.forEach((name, index) => {
       const x = LEFT + index * wide;
       const bar = s("g", { class: "bar-of" }, s("title", {}, told(name, index)),
@@ -57,7 +64,8 @@ export function barChart({ names, parts, show, title }) {
         below += value;
       }
       if (index % each === 0) {
-        bar.append(s("text", { class: "tick", x: x + wide / 2, y: height - 6, "text-anchor": "middle" }, name));
+        bar.append(s("text", { class: "tick", x: x + wide / 2, y: height - 6, "text-anchor": "middle" },
+          inOrder ? name : fitting(name, wide)));
       }
       picture.append(bar);
     });

@@ -141,7 +141,7 @@ export function signInView(place, known, wanted, hooks) {
       if (flow) return;
     }
     fill(place, !hooks.alone && h("h3", {}, provider.title),
-      asks && h("div", { class: "note warn consent" }, h("p", {}, provider.consent.text),
+      asks && h("div", { class: "note warn consent" }, ...provider.consent.text.split("\n\n").map((text) => h("p", {}, text)),
         h("p", {}, sentence(provider.consent.instead)),
         h("label", { class: "check" }, agree, h("span", {}, "I have read this and turn it on."))),
       shut && h("div", { class: "note warn" }, h("p", {}, sentence(`${known.vault.message} ${known.vault.hint}`)),

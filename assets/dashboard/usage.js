@@ -102,6 +102,7 @@ export function usageSection(app) {
     return h("figure", { class: "figure" }, h("figcaption", {}, `${one.title} by ${by}`),
       barChart({
         names: rows.map(name),
+        inOrder: by === "hour" || by === "day",
         parts: one.parts.map(([part, kind, of]) => ({ name: part, kind, values: rows.map(of) })),
         show: one.show,
         title: `${one.title} by ${by}; the table below has the numbers`,
