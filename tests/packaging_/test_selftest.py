@@ -42,6 +42,17 @@ def test_a_family_is_followed_to_grandchildren_and_no_further_than_itself():
     assert selftest.below(9, table) == set()
 
 
+def test_windows_are_told_from_the_rest_of_a_family():
+    table = {
+        1: (0, "/usr/bin/dragoman window"),
+        2: (0, "/usr/bin/dragoman"),
+        3: (2, "/usr/bin/python3 -I /usr/lib/dragoman/_internal/app/desktop/window.py"),
+        4: (3, "WebKitWebProcess 7 20"),
+        5: (2, "/usr/bin/dragoman window"),
+    }
+    assert selftest.windows(2, table) == {3, 5}
+
+
 def test_a_loop_of_reused_numbers_ends():
     assert selftest.below(1, {1: (2, ""), 2: (1, "")}) == {1, 2}
 
