@@ -13,6 +13,8 @@ from pathlib import Path
 
 ISOLATED = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 """Starts a program in namespaces of its own; what it started ends with it."""
+LEFT_BEHIND = "usr/lib/dragoman/_internal/of-the-older-version"
+"""A file of the older package that the newer one lacks."""
 WAIT_S = 60.0
 """A loaded machine may take long; nothing waits for this without need."""
 

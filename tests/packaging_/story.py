@@ -29,7 +29,7 @@ from tests.fakes.codex_backend import CodexBackend
 from tests.fakes.identity import ChatGptIdentity
 from tests.fakes.service import Reply
 from tests.fakes.upstream import Upstream, _Handler, _Server
-from tests.packaging_.machine import Machine, User, until
+from tests.packaging_.machine import LEFT_BEHIND, Machine, User, until
 from tests.packaging_.scripts import FOLDER
 from tests.upstream.certificates import Authority
 
@@ -39,7 +39,6 @@ ADDRESS = "http://localhost:8317"
 MODEL = "gpt-5.5"
 OURS = b'model = "gpt-5"\n'
 """What the user's Codex is set to before Dragoman."""
-LEFT_BEHIND = "usr/lib/dragoman/_internal/of-the-older-version"
 PAGE = """<!doctype html><title>Sign in</title>
 <style>body { font: 20px sans-serif; margin: 3em }</style><h1>A page of the test at auth.openai.com</h1>
 <script>

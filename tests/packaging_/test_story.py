@@ -7,9 +7,8 @@ import sys
 
 import pytest
 
-from tests.packaging_.machine import ISOLATED
+from tests.packaging_.machine import ISOLATED, LEFT_BEHIND
 from tests.packaging_.scripts import ROOT
-from tests.packaging_.story import LEFT_BEHIND
 from tests.packaging_.test_package import deb, needs, run
 
 OVERLAY = "mount -t tmpfs none {0} && mkdir {0}/u {0}/w {0}/r && mount -t overlay -o lowerdir=/,upperdir={0}/u,workdir={0}/w overlay {0}/r"
