@@ -56,8 +56,8 @@ async def route(gateway: Resources, work: Work, follows: str | None, outcome: Ou
     )
     try:
         await _place(gateway, work, facts, outcome)
-    except NoRouteError:
-        if not await gateway.look_again():
+    except NoRouteError as error:
+        if error.code != "model_not_found" or not await gateway.look_again():
             raise
         await _place(gateway, work, facts, outcome)
     decision = work.decision

@@ -571,3 +571,19 @@ async def test_a_hook_that_fails_changes_nothing_and_the_trace_says_so(hooked):
     assert desk.sent() == body
     assert any("broken failed" in note for note in json.loads(desk.outcome.trace)["notes"])
     assert desk.gateway.extensions.health()[1]["failures"] == 1
+
+
+@pytest.mark.parametrize("found", [True, False])
+async def test_a_model_that_nobody_knows_is_looked_for_once(found):
+    async def look_again():
+        looked.append(True)
+        return found
+
+    looked = []
+    desk = Desk(account(CHAT, "one", ["m"]), look_again=look_again)
+    client = await desk.ask(ask_body("openai_chat", "unheard-of"))
+    assert client.json["error"]["code"] == "model_not_found"
+    assert len(looked) == 1
+    wrong = await desk.ask({"messages": []})
+    assert wrong.status == 400
+    assert len(looked) == 1
