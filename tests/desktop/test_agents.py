@@ -57,6 +57,7 @@ async def test_a_test_is_told_in_sentences(tmp_path, user):
     async with opened(tmp_path, user) as site:
         stand_in(tmp_path)
         await connect(site)
+        await site.service.store.done.wait()
         said = await agent_commands(site.service)["agent_test"]("claude")
         assert said.startswith("claude, demo-chat: sent nothing to Dragoman")
 
