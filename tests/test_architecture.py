@@ -194,13 +194,18 @@ def imports(nodes):
                     yield node.lineno, full if known else module
 
 
-def without_functions(text):
-    """Parse a file and empty its functions, which leaves what runs when it is imported."""
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = []
-    return tree
+def outside_functions(tree):
+    """Yield the statements of a file that run when it is imported: those not within functions."""
+    waiting = list(tree.body)
+    while waiting:
+        node = waiting.pop(0)
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            waiting += [child for child in ast.iter_child_nodes(node) if not is_value(child)]
+
+
+def is_value(node):
+    return isinstance(node, ast.expr | ast.arguments | ast.alias)
 
 
 def is_within(name, modules):
@@ -374,7 +379,7 @@ def test_code_lines_leave_out_comments_docstrings_and_blank_lines():
 
 def test_late_imports_are_not_part_of_what_runs_on_import():
     text = "import a\n\nclass C:\n    import b\n    def f(self):\n        import c\n"
-    nodes = ast.walk(without_functions(text))
+    nodes = outside_functions(ast.parse(text))
     assert [name for _, name in imports(nodes)] == ["a", "b"]
 
 
@@ -451,9 +456,7 @@ def test_files_do_not_import_each_other_in_circles():
     """
     graph = {
         module_name(path): {
-            name
-            for _, name in imports(ast.walk(without_functions(source(path))))
-            if name in MODULES
+            name for _, name in imports(outside_functions(tree_of(path))) if name in MODULES
         }
         - {module_name(path)}
         for path in APP_FILES

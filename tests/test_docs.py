@@ -1,5 +1,6 @@
 """The user documentation: every command in it runs, every setting is valid, every link leads somewhere."""
 
+import functools
 import json
 import os
 import re
@@ -166,11 +167,16 @@ def spoken():
     return sorted(found)
 
 
-def meant(text):
-    """The command that a text means, with the words that follow its name."""
+@functools.cache
+def all_commands():
     import typer
 
-    command, words = typer.main.get_command(build()), shlex.split(text)[1:]
+    return typer.main.get_command(build())
+
+
+def meant(text):
+    """The command that a text means, with the words that follow its name."""
+    command, words = all_commands(), shlex.split(text)[1:]
     while words and hasattr(command, "commands") and not words[0].startswith("-"):
         assert words[0] in command.commands, text
         command = command.commands[words.pop(0)]

@@ -75,6 +75,11 @@ async def fill_with_requests(server):
 WIDTHS = (1280, 768, 360)
 
 
+def is_looked_through(width, dark):
+    """Say whether axe looks at a width: what it finds in the dark does not depend on the width."""
+    return not dark or width == WIDTHS[0]
+
+
 @pytest.mark.gen_test(timeout=600)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("accounts", [0, 1, 10])
@@ -101,7 +106,8 @@ async def test_every_section_fits_and_keeps_nobody_out(
                     faults.append(f"{section} is {wide} wide on {width}")
                 name = f"{accounts}-{section}-{width}-{'dark' if dark else 'light'}.png"
                 await page.shoot(pictures / name, whole=False)
-                if accounts == 10 or (accounts == 0 and width == WIDTHS[-1]):
+                everywhere = accounts == 10 and is_looked_through(width, dark)
+                if everywhere or (accounts == 0 and width == WIDTHS[-1]):
                     found = await violations(page)
                     faults += [f"{section} on {width}: {one}" for one in found]
         assert faults == []

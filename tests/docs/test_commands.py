@@ -1,5 +1,6 @@
 """The page of all commands against the command line."""
 
+import functools
 import json
 import os
 import re
@@ -40,6 +41,7 @@ WORDS = {
 """What a command is called with here, where one word is not enough or not right."""
 
 
+@functools.cache
 def program():
     import typer
 

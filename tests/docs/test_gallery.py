@@ -5,6 +5,7 @@ given, with a circumstance behind it; *goes to* is the accounts and models in th
 *because* names the rule, and words that the explanation says, in backticks.
 """
 
+import functools
 import re
 import shlex
 from collections import Counter
@@ -156,11 +157,16 @@ def _signed_in(account_id):
     return Account(account_id, provider, label, provider.base_url, Credential("token"))
 
 
-def question_of(text):
-    """Return the question that options of ``dragoman route`` make, as the command makes it."""
+@functools.cache
+def all_commands():
     import typer
 
-    command = typer.main.get_command(build()).commands["route"]
+    return typer.main.get_command(build())
+
+
+def question_of(text):
+    """Return the question that options of ``dragoman route`` make, as the command makes it."""
+    command = all_commands().commands["route"]
     params = command.make_context("route", shlex.split(text)).params
     assert not params["file"]
     fields = ("path", "model", "tokens", "stream", "thinking", "images", "client", "key")
