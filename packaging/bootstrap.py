@@ -138,10 +138,10 @@ def pytest_arguments(everything: bool, rest: Sequence[str]) -> list[str]:
     """Return what pytest gets: branch coverage, the gates, then the caller's own words.
 
     The caller's words come last, so that an own ``-m`` or ``--no-cov`` wins. The whole suite runs
-    in two processes more than there are cores, since some tests wait for windows and programs, and
-    in four at most; a part of it, which one watches, in order.
+    in one process more than there are cores, since some tests wait for windows and programs, and in
+    four at most; a part of it, which one watches, in order.
     """
-    workers = min(4, (os.cpu_count() or 1) + 2)
+    workers = min(4, (os.cpu_count() or 1) + 1)
     fixed = ["-p", "tests.gates", "--cov=app", "--cov-branch", "--cov-report="]
     spread = [] if rest else ["-n", str(workers)]
     return [*fixed, *spread, *(["-m", ALL_BUT_LIVE] if everything else []), *rest]

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -223,6 +224,13 @@ class BrokenTray:
         raise OSError("the panel is gone")
 
 
+def until(holds):
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("early", [True, False])
 def test_tray_that_breaks_leaves_the_proxy_alone(tmp_path, copied, caplog, early):
     program = ScriptedProgram()
@@ -234,11 +242,11 @@ def test_tray_that_breaks_leaves_the_proxy_alone(tmp_path, copied, caplog, early
 
     life = Life(program, parts(tmp_path, copied, make_notifier=Quiet), make)
     assert program.listening.wait(10)
+    until(lambda: "tray icon" in caplog.text)
     assert not program.stopping.is_set()
     program.end()
     life.join()
     assert life.code == 7
-    assert "tray icon" in caplog.text
 
 
 def test_no_bus_hangs_nowhere(tmp_path, copied, monkeypatch, caplog):

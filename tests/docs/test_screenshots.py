@@ -46,6 +46,7 @@ def test_pictures_are_small():
             assert picture.mode == "P", f"{file.name} has no palette"
 
 
+@pytest.mark.package  # half a minute of both cores, for what changes seldom
 @pytest.mark.gui
 @pytest.mark.skipif(os.name != "posix", reason="the script's desktop is one of Linux")
 def test_script_takes_every_picture_from_the_running_program(tmp_path):

@@ -5,6 +5,7 @@ places where a code is put together or handed on, which are listed here one by o
 """
 
 import ast
+import functools
 import inspect
 import re
 from pathlib import Path
@@ -62,6 +63,7 @@ TAKEN = {
 """Where such codes arrive."""
 
 
+@functools.cache
 def parse(path):
     return ast.parse(path.read_text("utf-8"))
 

@@ -101,6 +101,14 @@ async def connected(relay):
         await asyncio.sleep(0.02)
 
 
+HEAVY = pytest.mark.parametrize(
+    "browser",
+    ["chromium", pytest.param("window", marks=pytest.mark.services)],
+    indirect=True,
+)
+"""For tests that are long in the window, and show there what they show in Chromium."""
+
+
 @pytest.fixture(params=["chromium", "window"])
 def browser(request, tmp_path):
     """A world whose one page runs in a real browser."""
@@ -140,6 +148,7 @@ def test_every_dialect_is_answered_through_the_page(browser):
     assert made.google.faulty == []
 
 
+@HEAVY
 def test_many_streams_long_ones_and_those_that_are_left(browser):
     made, _ = browser
 
@@ -213,6 +222,7 @@ def test_window_that_is_killed_is_heard_of(browser):
     shown.wait("ended")
 
 
+@HEAVY
 def test_slow_reader_pauses_the_page_and_loses_nothing(browser):
     made, _ = browser
     made.relay.marks = Marks(pause_bytes=1)
