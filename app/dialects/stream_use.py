@@ -25,7 +25,7 @@ _USE = re.compile(rb'"usage"\s*+:\s*+\{')
 """Cannot be part of a text: within one, quotation marks are escaped."""
 _END = re.compile(rb"(?:\r\n|\n|\r(?=[^\n])){2}")
 """Ends an event. A CR at the end of the bytes may be half of a CRLF: the next byte tells."""
-_MAX_HELD_BYTES = 64 * 1024
+_MAX_HELD_BYTES = 8 * 1024
 """A chunk that tells the use has less than 1 KB; what is longer is passed on as it comes."""
 
 
