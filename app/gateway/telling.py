@@ -36,8 +36,12 @@ class Telling:
         return self._get(account_id) is not False
 
     def may_blame(self, account_id: str, failure: Failure) -> bool:
-        """Say whether a request may have failed because it asked."""
-        return failure.status in _REFUSALS and self._get(account_id) is None
+        """Say whether a request may have failed because it asked.
+
+        A server that says what else was wrong is believed.
+        """
+        vague = failure.kind == "invalid_request" and "stream" in (failure.param or "stream")
+        return vague and failure.status in _REFUSALS and self._get(account_id) is None
 
     def learn(self, account_id: str, *, takes: bool) -> None:
         """Note that a server took the question, or answered only without it."""

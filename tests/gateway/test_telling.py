@@ -101,6 +101,26 @@ async def test_server_that_took_the_question_once_is_not_doubted():
     assert one.outcome.attempts == 1
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"param": "messages[0].content"},
+        {"code": "context_length_exceeded", "param": "messages"},
+        {"code": "context_length_exceeded"},
+    ],
+)
+async def test_server_that_says_what_else_was_wrong_is_believed(more):
+    one = desk(refusal(400, **more))
+    await one.ask(streamed())
+    assert len(one.send.requests) == 1
+
+
+async def test_server_that_names_the_question_is_asked_without_it():
+    one = desk(refusal(422, param="stream_options"), good())
+    client = await one.ask(streamed())
+    assert client.status == 200
+
+
 @pytest.mark.parametrize("status", [401, 429, 500])
 async def test_other_refusals_are_not_blamed_on_the_question(status):
     one = desk(refusal(status))
