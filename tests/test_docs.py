@@ -5,11 +5,7 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 from typing import get_args
 
@@ -21,6 +17,7 @@ from app.accounts.vaultstate import VaultStateName
 from app.cli.program import build
 from app.configfile import load_file, locate
 from app.providers import PROVIDERS
+from tests.docs.program import environment, serving
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "assets" / "docs").glob("*.md"))]
@@ -84,46 +81,9 @@ def commands(text):
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory):
     """A running Dragoman in an empty home; gives its environment and its port."""
-    home = tmp_path_factory.mktemp("home")
-    shim = home / "bin" / "dragoman"
-    shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\nexec {sys.executable!r} -P -m app "$@"\n')
-    shim.chmod(0o755)
-    env = {k: v for k, v in os.environ.items() if not k.startswith("DRAGOMAN_")}
-    env |= {
-        "DRAGOMAN_HOME": str(home / "data"),
-        "EDITOR": "true",
-        "HOME": str(home),  # whatever sign-ins lie in the home of whoever runs the tests
-        "PATH": f"{shim.parent}{os.pathsep}{env['PATH']}",
-        "PYTHONPATH": str(ROOT),
-    }
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [str(shim), "serve", "--port", str(port)],
-        env=env,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        wait_for(f"http://127.0.0.1:{port}/healthz", process)
+    env = environment(tmp_path_factory.mktemp("home")) | {"EDITOR": "true"}
+    with serving(env) as port:
         yield env, port
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
-
-
-def wait_for(url, process):
-    end = time.monotonic() + 30
-    while process.poll() is None and time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - loopback
-                return
-        except OSError:
-            time.sleep(0.02)
-    pytest.fail(f"it does not answer: {process.stderr.read().decode()}")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the blocks are written for a POSIX shell")

@@ -94,14 +94,7 @@ class _File(_DashboardPage):
             raise RequestError(
                 f"There is no file {name}.", status=404, code="route_not_found"
             ) from None
-        self.set_header("Content-Type", _TYPES[name.rpartition(".")[2]])
-        self.set_header("Content-Security-Policy", _POLICY)
-        self.set_header("X-Frame-Options", "DENY")
-        self.set_header("Referrer-Policy", "no-referrer")
-        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
-        self.set_header("Cross-Origin-Resource-Policy", "same-origin")
-        self.set_header("Cache-Control", "no-cache")
-        self.finish(content)
+        self.send_file(content, _TYPES[name.rpartition(".")[2]], _POLICY)
 
 
 class _Ticket(_DashboardPage):

@@ -33,16 +33,8 @@ class _HelpPage(Page):
     kind: ClassVar[Kind] = "open"
 
     def send(self, content: bytes, kind: str, status: int = 200) -> None:
-        """Answer with a page or a file that may be kept and asked for again."""
-        self.set_status(status)
-        self.set_header("Content-Type", kind)
-        self.set_header("Content-Security-Policy", _POLICY)
-        self.set_header("X-Frame-Options", "DENY")
-        self.set_header("Referrer-Policy", "no-referrer")
-        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
-        self.set_header("Cross-Origin-Resource-Policy", "same-origin")
-        self.set_header("Cache-Control", "no-cache")
-        self.finish(content)
+        """Answer with a page or a file of the help."""
+        self.send_file(content, kind, _POLICY, status)
 
 
 class _Show(_HelpPage):

@@ -138,6 +138,25 @@ class Page(RequestHandler):
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.finish(body if isinstance(body, bytes) else msgspec.json.encode(body))
 
+    def send_file(self, content: bytes, kind: str, policy: str, status: int = 200) -> None:
+        """Answer with a page or a file for a browser, which may be kept and asked for again.
+
+        Args:
+            content: its bytes.
+            kind: its media type.
+            policy: what it may load and do, as a ``Content-Security-Policy``.
+            status: HTTP status.
+        """
+        self.set_status(status)
+        self.set_header("Content-Type", kind)
+        self.set_header("Content-Security-Policy", policy)
+        self.set_header("X-Frame-Options", "DENY")
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.set_header("Cross-Origin-Resource-Policy", "same-origin")
+        self.set_header("Cache-Control", "no-cache")
+        self.finish(content)
+
     def dialect(self) -> Dialect:
         """Return the dialect in which the caller expects errors."""
         return self.control.dialects[caller_dialect(self.request)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import ClassVar
 
@@ -31,7 +32,7 @@ async def ask_health(
         return error.message
 
 
-class Lookout:
+class Lookout(ABC):
     """State, reason and times of a program; what ``_look`` of a subclass sees. Closed by ``stop``.
 
     Args:
@@ -79,8 +80,9 @@ class Lookout:
             await asyncio.wait({task})
         self._set("off")
 
+    @abstractmethod
     def _look(self) -> Coroutine[None, None, None]:
-        raise NotImplementedError
+        """Look until cancelled, and ``_set`` what is seen."""
 
     def _set(
         self,
