@@ -61,5 +61,5 @@ class Target:
     ``google``, or the provider's id)."""
     official: bool = True
     """False for compatible servers, which know fewer fields than the dialect's owner."""
-    tells_use: bool = True
+    tells_usage: bool = True
     """Chat: False for a server that refuses to be asked what a stream used."""

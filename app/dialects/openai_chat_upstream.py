@@ -217,7 +217,7 @@ class _Encoder:
         if self._request.stream:
             self._body["stream"] = True
             # What the client is shown of it is decided where its answer is written.
-            if self._target.tells_use:
+            if self._target.tells_usage:
                 self._body["stream_options"] = {"include_usage": True}
 
     def _output(self) -> None:

@@ -35,7 +35,7 @@ from app.canonical.stale import without_signatures
 from app.canonical.usage import Usage
 from app.dialects.base import Dialect
 from app.dialects.identity import identity_edits
-from app.dialects.stream_use import UseFilter, ask_for_use
+from app.dialects.stream_usage import UsageFilter, ask_for_usage
 from app.dialects.tap import Tap
 from app.dialects.tools import ToolNames
 from app.dialects.translate import (
@@ -87,15 +87,15 @@ class Attempt:
         "_candidate",
         "_content_by",
         "_gateway",
-        "_may_ask_use",
+        "_may_ask_usage",
         "_outcome",
         "_pinger",
         "_sink",
         "_upstream",
-        "_use_filter",
+        "_usage_filter",
         "_work",
         "asked",
-        "asks_use",
+        "asks_usage",
         "first_at",
         "kept",
         "status",
@@ -111,7 +111,7 @@ class Attempt:
         pinger: Pinger,
         *,
         bare: bool = False,
-        ask_use: bool = True,
+        ask_usage: bool = True,
     ) -> None:
         """Begin an attempt.
 
@@ -123,7 +123,7 @@ class Attempt:
             outcome: what is noted of the call.
             pinger: keeps the client's connection alive until the answer begins.
             bare: leave out what is signed in the history.
-            ask_use: the service may be asked what a stream used.
+            ask_usage: the service may be asked what a stream used.
         """
         self._bare = bare
         self._gateway = gateway
@@ -134,14 +134,14 @@ class Attempt:
         self._pinger = pinger
         self._upstream: Dialect = gateway.dialects[candidate.dialect]
         self._content_by = 0.0
-        self._use_filter: UseFilter | None = None
-        self._may_ask_use = (
-            ask_use
+        self._usage_filter: UsageFilter | None = None
+        self._may_ask_usage = (
+            ask_usage
             and work.peek.stream
             and candidate.dialect == "openai_chat"
-            and gateway.telling.may_ask(candidate.account.id)
+            and gateway.usage_support.may_ask(candidate.account.id)
         )
-        self.asks_use = False
+        self.asks_usage = False
         """Whether we asked the service what the stream used; its client may have, too."""
         self.asked: Account | None = None
         """The account with the credential that went along; None before it was asked."""
@@ -188,8 +188,8 @@ class Attempt:
                 self.kept = kept_headers(reply.headers)
                 return await self._gateway.read_failure(candidate, self._upstream, reply)
             self._gateway.proved(prepared.account)
-            if self.asks_use:
-                self._gateway.telling.learn(candidate.account.id, takes=True)
+            if self.asks_usage:
+                self._gateway.usage_support.learn(candidate.account.id, takes=True)
             if collects:
                 return await self._collected(reply, names)
             if not work.peek.stream:
@@ -230,15 +230,15 @@ class Attempt:
             else identity_edits(candidate.dialect, work.head)
         )
         profile = self._gateway.catalog.profile(account, candidate.public, candidate.model)
-        target = Target(profile, provider.issuer, provider.official, self._may_ask_use)
+        target = Target(profile, provider.issuer, provider.official, self._may_ask_usage)
         level = work.level(candidate.step)
         if level is not None and same:
             edits |= reasoning_edits(self._upstream, work.request(), level, target)
         elif level is not None and request is not None:
             request = with_reasoning(request, level)
-        self.asks_use = self._may_ask_use and not same
-        if same and self._may_ask_use and (asking := ask_for_use(candidate.dialect, work.head)):
-            self.asks_use, self._use_filter = True, UseFilter()
+        self.asks_usage = self._may_ask_usage and not same
+        if same and self._may_ask_usage and (asking := ask_for_usage(candidate.dialect, work.head)):
+            self.asks_usage, self._usage_filter = True, UsageFilter()
             edits |= asking
         return translate(
             call.dialect,
@@ -392,7 +392,7 @@ class Attempt:
 
     async def _passed_on(self, reply: StreamedReply) -> Served | Failure:
         """Carry a same-dialect stream: bytes untouched, looked at only beside."""
-        tap, use = Tap(self._upstream), self._use_filter
+        tap, use = Tap(self._upstream), self._usage_filter
         held: list[bytes] = []
         sink, pinger = self._sink, self._pinger
         committed = False

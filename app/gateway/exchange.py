@@ -208,15 +208,15 @@ class Gateway(Resources):
             attempt, result = await self._attempt(work, candidate, sink, outcome, pinger, bare=True)
         if isinstance(result, Failure) and self._blames_question(attempt, candidate, result):
             attempt, result = await self._attempt(
-                work, candidate, sink, outcome, pinger, ask_use=False
+                work, candidate, sink, outcome, pinger, ask_usage=False
             )
             if isinstance(result, Served):
-                self.telling.learn(candidate.account.id, takes=False)
+                self.usage_support.learn(candidate.account.id, takes=False)
         return attempt, result
 
     def _blames_question(self, attempt: Attempt, candidate: Candidate, failure: Failure) -> bool:
         """Say whether an attempt may have failed for asking what the stream used."""
-        return attempt.asks_use and self.telling.may_blame(candidate.account.id, failure)
+        return attempt.asks_usage and self.usage_support.may_blame(candidate.account.id, failure)
 
     def _bind(self, conversation: str, candidate: Candidate, turns: Turns) -> None:
         """Keep a conversation with the account that served it, where its prompt cache is now.
@@ -235,11 +235,13 @@ class Gateway(Resources):
         pinger: Pinger,
         *,
         bare: bool = False,
-        ask_use: bool = True,
+        ask_usage: bool = True,
     ) -> tuple[Attempt, Served | Failure]:
         outcome.attempts += 1
         at, began = self.now(), time.monotonic()
-        attempt = Attempt(self, work, candidate, sink, outcome, pinger, bare=bare, ask_use=ask_use)
+        attempt = Attempt(
+            self, work, candidate, sink, outcome, pinger, bare=bare, ask_usage=ask_usage
+        )
         result: Served | Failure
         self.traffic.began(candidate.account.id)
         try:

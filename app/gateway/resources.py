@@ -25,7 +25,7 @@ from app.extensions import NO_EXTENSIONS, Extensions
 from app.gateway.call import Call, Outcome
 from app.gateway.memory import ResponseMemory
 from app.gateway.replay import ReplayCache
-from app.gateway.telling import Telling
+from app.gateway.usage_support import UsageSupport
 from app.http import Headers, HttpReply, Limits, Send, StreamedReply
 from app.routing.catalog import Catalog
 from app.routing.failover import cooldown_for
@@ -158,8 +158,8 @@ class Resources:
     extensions: Extensions = NO_EXTENSIONS
     hooks: tuple[str, ...] = ()
     """Names of the hooks to ask, in order."""
-    telling: Telling = field(default_factory=lambda: Telling(time.monotonic))
-    """Which servers may be asked what a stream used."""
+    usage_support: UsageSupport = field(default_factory=lambda: UsageSupport(time.monotonic))
+    """Which servers may be asked the usage of a stream."""
     traffic: Traffic = field(default_factory=lambda: Traffic(time.monotonic))
     random: Callable[[], float] = random.random
     """From 0 up to 1: spreads the waits before another try."""

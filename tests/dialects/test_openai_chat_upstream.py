@@ -26,8 +26,8 @@ from app.dialects.openai_chat_upstream import encode_chat_request
 from app.errors import TranslationError
 
 
-def encode(request, official=True, issuer="openai", tells_use=True, **profile):
-    target = Target(ModelProfile("m", **profile), issuer, official, tells_use)
+def encode(request, official=True, issuer="openai", tells_usage=True, **profile):
+    target = Target(ModelProfile("m", **profile), issuer, official, tells_usage)
     return encode_chat_request(request, target)
 
 
@@ -407,4 +407,4 @@ def test_streams_tell_their_use_whether_the_client_asks_or_not(shown):
 
 
 def test_servers_that_refuse_to_tell_the_use_of_a_stream_are_not_asked():
-    assert "stream_options" not in encode(ask(stream=True), tells_use=False).body
+    assert "stream_options" not in encode(ask(stream=True), tells_usage=False).body

@@ -4,7 +4,7 @@ import pytest
 
 from app.canonical.failure import Failure
 from app.canonical.usage import Usage
-from app.gateway.telling import Telling
+from app.gateway.usage_support import UsageSupport
 from tests.fakes.basic import Answered, Clock
 from tests.gateway.scripted import (
     SSE,
@@ -138,19 +138,19 @@ async def test_broken_stream_is_told_after_all_that_came():
 
 def test_what_is_known_is_forgotten_after_a_day():
     clock = Clock()
-    telling = Telling(clock)
+    support = UsageSupport(clock)
     failure = Failure(422, "extra_forbidden", "invalid_request")
-    telling.learn("a", takes=False)
-    telling.learn("b", takes=True)
-    assert [telling.may_ask(name) for name in "abc"] == [False, True, True]
-    assert [telling.may_blame(name, failure) for name in "abc"] == [False, False, True]
+    support.learn("a", takes=False)
+    support.learn("b", takes=True)
+    assert [support.may_ask(name) for name in "abc"] == [False, True, True]
+    assert [support.may_blame(name, failure) for name in "abc"] == [False, False, True]
     clock.advance(24 * 3_600)
-    assert telling.may_ask("a")
-    assert telling.may_blame("b", failure)
+    assert support.may_ask("a")
+    assert support.may_blame("b", failure)
 
 
 def test_no_more_than_a_thousand_servers_are_remembered():
-    telling = Telling(Clock())
+    support = UsageSupport(Clock())
     for number in range(1_001):
-        telling.learn(str(number), takes=False)
-    assert [telling.may_ask(name) for name in ("0", "1", "1000")] == [True, False, False]
+        support.learn(str(number), takes=False)
+    assert [support.may_ask(name) for name in ("0", "1", "1000")] == [True, False, False]

@@ -1,4 +1,4 @@
-"""Which servers may be asked what a stream used.
+"""Which servers may be asked the usage of a stream.
 
 OpenAI's own service and most others take ``stream_options``; a few compatible servers refuse a
 request that holds it. A server is asked until it refuses: the request is then sent once more
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from app.canonical.failure import Failure
 
-__all__ = ["Telling"]
+__all__ = ["UsageSupport"]
 
 _KEPT_S = 24 * 3_600.0
 """Servers are updated; once a day the question may cost one more request."""
@@ -20,7 +20,7 @@ _MOST = 1_000
 _REFUSALS = (400, 422)
 
 
-class Telling:
+class UsageSupport:
     """What is known of each account's server; in memory only.
 
     Args:

@@ -1,11 +1,11 @@
-"""What a Chat stream used: asked for where the client does not, and kept from it again.
+"""The usage of a Chat stream: asked for where the client does not, and kept from it again.
 
-A stream of OpenAI Chat tells its use only when the request has ``stream_options.include_usage``.
+A stream of OpenAI Chat tells its usage only when the request has ``stream_options.include_usage``.
 It is told in one more chunk before ``[DONE]``, whose ``choices`` are empty. A client that did not
 ask for it may not expect such a chunk, so that it is taken out of the bytes on their way.
 
 Source: https://platform.openai.com/docs/api-reference/chat/streaming (read 2026-11); chunks of
-other services that carry their use beside a choice belong to the answer and stay.
+other services that carry their usage beside a choice belong to the answer and stay.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 from app.canonical.parts import DialectName, Json
 from app.dialects.sse import SseParser
 
-__all__ = ["UseFilter", "ask_for_use"]
+__all__ = ["UsageFilter", "ask_for_usage"]
 
 _OPTIONS = "stream_options"
 _USE = re.compile(rb'"usage"\s*+:\s*+\{')
@@ -26,7 +26,7 @@ _USE = re.compile(rb'"usage"\s*+:\s*+\{')
 _END = re.compile(rb"(?:\r\n|\n|\r(?=[^\n])){2}")
 """Ends an event. A CR at the end of the bytes may be half of a CRLF: the next byte tells."""
 _MAX_HELD_BYTES = 8 * 1024
-"""A chunk that tells the use has less than 1 KB; what is longer is passed on as it comes."""
+"""A chunk that tells the usage has less than 1 KB; what is longer is passed on as it comes."""
 
 
 class _Chunk(msgspec.Struct, gc=False):
@@ -36,8 +36,8 @@ class _Chunk(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Chunk).decode
 
 
-def ask_for_use(dialect: DialectName, head: Mapping[str, msgspec.Raw]) -> dict[str, Json]:
-    """Return the top-level edits of a streamed request that make the service tell its use.
+def ask_for_usage(dialect: DialectName, head: Mapping[str, msgspec.Raw]) -> dict[str, Json]:
+    """Return the top-level edits of a streamed request that make the service tell its usage.
 
     Args:
         dialect: of the service.
@@ -57,8 +57,8 @@ def ask_for_use(dialect: DialectName, head: Mapping[str, msgspec.Raw]) -> dict[s
     return {_OPTIONS: {**options, "include_usage": True}}
 
 
-class UseFilter:
-    """Takes the chunk that only tells the use out of a stream, whatever its pieces.
+class UsageFilter:
+    """Takes the chunk that only tells the usage out of a stream, whatever its pieces.
 
     Everything else leaves as it came, byte for byte. The beginning of an event waits for its end,
     which no client could use before.
@@ -73,18 +73,18 @@ class UseFilter:
         """Return what may go on now; maybe nothing."""
         if self._held:
             data = self._held + data
-        # Nearly every chunk ends with an event and has no use in it.
+        # Nearly every chunk ends with an event and has no usage in it.
         end = len(data) if data.endswith(b"\n\n") else _last_end(data)
         self._held = data[end:]
         if len(self._held) > _MAX_HELD_BYTES:
             end, self._held = len(data), b""
         whole = data[:end]
-        return whole if _USE.search(whole) is None else _without_use(whole)
+        return whole if _USE.search(whole) is None else _without_usage(whole)
 
     def close(self) -> bytes:
         """Return what was held when the stream ended."""
         held, self._held = self._held, b""
-        return held if _USE.search(held) is None else _without_use(held)
+        return held if _USE.search(held) is None else _without_usage(held)
 
 
 def _last_end(data: bytes) -> int:
@@ -94,18 +94,18 @@ def _last_end(data: bytes) -> int:
     return end
 
 
-def _without_use(data: bytes) -> bytes:
+def _without_usage(data: bytes) -> bytes:
     kept: list[bytes] = []
     at = 0
     for end in (*(found.end() for found in _END.finditer(data)), len(data)):
         event = data[at:end]
-        if _USE.search(event) is None or not _only_tells_use(event):
+        if _USE.search(event) is None or not _only_tells_usage(event):
             kept.append(event)
         at = end
     return b"".join(kept)
 
 
-def _only_tells_use(event: bytes) -> bool:
+def _only_tells_usage(event: bytes) -> bool:
     parser = SseParser()
     for frame in (*parser.feed(event), *parser.close()):
         try:

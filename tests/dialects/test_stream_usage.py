@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.dialects.base import read_head
-from app.dialects.stream_use import UseFilter, ask_for_use
+from app.dialects.stream_usage import UsageFilter, ask_for_usage
 
 ASKED = {"stream_options": {"include_usage": True}}
 USE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
@@ -30,12 +30,12 @@ def head(**fields):
     ],
 )
 def test_request_that_does_not_ask_is_made_to(options, wanted):
-    assert ask_for_use("openai_chat", head(**options)) == wanted
+    assert ask_for_usage("openai_chat", head(**options)) == wanted
 
 
 @pytest.mark.parametrize("dialect", ["anthropic", "gemini", "openai_responses"])
 def test_dialects_that_tell_anyhow_are_left_alone(dialect):
-    assert ask_for_use(dialect, head()) == {}
+    assert ask_for_usage(dialect, head()) == {}
 
 
 def chunk(*choices, **more):
@@ -68,7 +68,7 @@ def events(datas, end):
 
 
 def passed(pieces):
-    use = UseFilter()
+    use = UsageFilter()
     return b"".join([*(use.feed(piece) for piece in pieces), use.close()])
 
 
@@ -89,7 +89,7 @@ def test_comments_and_names_of_events_are_kept():
 
 
 def test_whole_events_are_not_held():
-    use = UseFilter()
+    use = UsageFilter()
     one, two = events(KEPT[:2], b"\n\n")
     assert use.feed(one + two[:9]) == one
     assert use.feed(two[9:]) == two
@@ -102,7 +102,7 @@ def test_last_event_needs_no_blank_line():
 
 
 def test_long_event_is_not_held_to_its_end():
-    use = UseFilter()
+    use = UsageFilter()
     picture = b'data: {"choices":[{"delta":{"content":"' + b"x" * 100_000
     assert use.feed(picture) == picture
     rest = b'"}}],"usage":{"total_tokens":1}}\n\n'
